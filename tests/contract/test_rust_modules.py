@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 def circles(*sources: Path) -> str:
     command = [sys.executable, ".ci/rust_cycles.py", *map(str, sources)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
     assert done.returncode == (1 if done.stderr else 0)
     return done.stderr
 

@@ -95,7 +95,7 @@ async def test_a_job_that_waits_is_removed_from_the_queue(harness: Harness, jobs
     (jobs / "hold").touch()
     ref = await harness.submit(harness.shell("echo ran"))
     assert (await harness.phase(ref, "queued")).native_state == "Q"
-    await harness.executor.cancel([ref], 5)
+    await harness.executor.cancel([ref], 60)
     ended = await harness.end(ref)
     assert (ended.seen.signal, ended.stdout) == (15, b"")
 
@@ -109,7 +109,7 @@ async def test_what_the_scheduler_refuses_is_told_in_its_words(
 
 
 async def test_a_scheduler_that_is_away_changes_no_state(harness: Harness, jobs: Path) -> None:
-    job = harness.shell("echo up; exec sleep 60")
+    job = harness.shell("echo up; exec sleep 600")
     ref = await harness.submit(job)
     await harness.output(ref, b"up")
     (jobs / "down").touch()

@@ -39,7 +39,7 @@ def test_the_fences_of_a_page_run(page: Path, tmp_path: Path) -> None:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=120,
             check=False,
         )
         assert done.returncode == 0, f"fence {number} of {page.name}:\n{done.stdout}{done.stderr}"
@@ -73,7 +73,7 @@ def test_the_examples_run(tmp_path: Path) -> None:
             [sys.executable, *command],
             cwd=ROOT / "examples",
             check=True,
-            timeout=50,
+            timeout=120,
             capture_output=True,
         )
 

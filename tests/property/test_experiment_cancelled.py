@@ -51,7 +51,7 @@ def test_a_cancellation_at_any_point_leaves_nothing_that_nobody_leads(
     async def cancelled() -> AsyncExperiment:
         experiment = AsyncExperiment("cancelled")
         a = experiment.add(TRUE, name="a")
-        experiment.add(Command(("sleep", "90")), name="b")
+        experiment.add(Command(("sleep", "600")), name="b")
         experiment.add(TRUE, name="c", dependencies=[a])
         experiment.add(TRUE, name="d", dependencies=["b"])
         task = asyncio.create_task(experiment.run(check=False))
@@ -62,7 +62,7 @@ def test_a_cancellation_at_any_point_leaves_nothing_that_nobody_leads(
         if again_ms is not None:
             await asyncio.sleep(again_ms / 1000)
             task.cancel()
-        done, _ = await asyncio.wait([task], timeout=60)
+        done, _ = await asyncio.wait([task], timeout=120)
         assert done
         assert task.cancelled()
         return experiment
@@ -95,7 +95,7 @@ async def cancel(task: asyncio.Task[Any], times: int, go: threading.Event) -> No
         task.cancel()
         await asyncio.sleep(0)
     go.set()
-    await asyncio.wait([task], timeout=30)
+    await asyncio.wait([task], timeout=120)
     assert task.cancelled()
 
 
@@ -115,13 +115,13 @@ async def test_what_is_being_recorded_when_it_is_cancelled_is_given_up_afterward
 
     def waits() -> None:
         begun.set()
-        assert go.wait(30)
+        assert go.wait(120)
 
     Calls.back = staticmethod(waits)
     experiment = AsyncExperiment("cancelled")
     experiment.add(TRUE, name="a", executor=LocalExecutor(packager=Calls(), name="slow"))
     task = asyncio.create_task(experiment.run(check=False, detach=detach))
-    assert await asyncio.to_thread(begun.wait, 30)
+    assert await asyncio.to_thread(begun.wait, 120)
     await cancel(task, times, go)
 
     assert_given_up(experiment.folder)
@@ -137,19 +137,19 @@ async def test_a_submit_that_is_cancelled_before_its_jobs_begin_leaves_none_of_t
     class SlowDraft(ExperimentDraft):
         def prepare(self, executors: Mapping[str, Executor] | None = None) -> StoredExperiment:
             begun.set()
-            assert go.wait(30)
+            assert go.wait(120)
             return super().prepare(executors)
 
     class Slow(LocalExecutor):
         async def setup(self, scope: Scope) -> None:
             begun.set()
-            await asyncio.sleep(60)
+            await asyncio.sleep(600)
 
     kind = SlowDraft if at == "prepare" else ExperimentDraft
     draft = kind("cancelled", [Job(name="a", task=TRUE)])
     watching = [Slow("slow")] if at == "executors" else []
     task = asyncio.create_task(submit(draft, watching=lambda _: watching))
-    assert await asyncio.to_thread(begun.wait, 30)
+    assert await asyncio.to_thread(begun.wait, 120)
     await cancel(task, times, go)
 
     assert_given_up(draft.folder)

@@ -119,7 +119,7 @@ class KernelEnd(RuleBasedStateMachine):
         self.wait(self.kernel.__aenter__())
 
     def wait(self, work):
-        return self.loop.run_until_complete(asyncio.wait_for(work, 50))
+        return self.loop.run_until_complete(asyncio.wait_for(work, 120))
 
     def begin_work(self, work):
         async def go():
@@ -196,7 +196,7 @@ class KernelEnd(RuleBasedStateMachine):
         await asyncio.gather(*self.background, return_exceptions=True)
         others = asyncio.all_tasks() - {asyncio.current_task()}
         if others:
-            await asyncio.wait(others, timeout=5)
+            await asyncio.wait(others, timeout=120)
 
 
 TestKernelEnd = KernelEnd.TestCase

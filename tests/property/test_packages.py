@@ -71,7 +71,7 @@ def test_the_same_tree_is_the_same_archive_and_comes_out_as_it_went_in(
             for top in tops[:2]
         )
         os.mkdir(tops[2])
-        subprocess.run(["tar", "-xzf", first.path, "-C", tops[2]], check=True, timeout=60)
+        subprocess.run(["tar", "-xzf", first.path, "-C", tops[2]], check=True, timeout=120)
 
         assert first.sha256 == second.sha256
         assert told(tops[2]) == told(tops[0])

@@ -102,7 +102,7 @@ def test_code_of_an_experiment_asks_for_the_same(
     assert run_command(["show", "search", "--as", "python"]) == 0
     Path("again").write_text(capsys.readouterr().out)
 
-    subprocess.run([sys.executable, "again"], check=False, capture_output=True, timeout=60)
+    subprocess.run([sys.executable, "again"], check=False, capture_output=True, timeout=120)
 
     again = find_experiment("flow")
     assert again != batch

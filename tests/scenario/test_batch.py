@@ -67,7 +67,7 @@ def test_a_batch_runs_to_its_end_and_its_status_tells_how(batch: Callable[..., s
     path = batch(
         job("good", 'test "$A" = "a b"', env={"A": "a b"}),
         job("bad", "exit 7"),
-        job("slow", "sleep 60", timeout=1),
+        job("slow", "sleep 600", timeout=1),
     )
 
     done = command("submit", path)
@@ -218,7 +218,7 @@ def test_a_detached_batch_is_led_by_a_supervisor_that_goes_when_it_is_done(
     wait_until(lambda: states() == ["RUNNING", "SUCCEEDED"])
     with subprocess.Popen([RUNBUS, "attach"], stdout=subprocess.PIPE, text=True) as attached:
         go.touch()
-        out, _ = attached.communicate(timeout=50)
+        out, _ = attached.communicate(timeout=120)
     assert attached.returncode == 0
     assert out.count("SUCCEEDED") == 2
     wait_until(lambda: not os.listdir(home / "open"))
@@ -250,7 +250,7 @@ def test_cancel_ends_one_job_and_leaves_the_others(
 
 def test_cancel_ends_a_batch_that_nobody_leads(batch: Callable[..., str]) -> None:
     with subprocess.Popen(
-        [RUNBUS, "submit", batch(job("a", "sleep 60"), job("b", "sleep 60"), max_parallel=1)],
+        [RUNBUS, "submit", batch(job("a", "sleep 600"), job("b", "sleep 600"), max_parallel=1)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as leader:
@@ -266,7 +266,7 @@ def test_cancel_ends_a_batch_that_nobody_leads(batch: Callable[..., str]) -> Non
 def test_a_job_is_cancelled_and_shown_by_the_name_that_its_run_was_given(
     batch: Callable[..., str],
 ) -> None:
-    command("submit", batch(job("one", "sleep 60"), job("two", "sleep 60")), "--detach")
+    command("submit", batch(job("one", "sleep 600"), job("two", "sleep 600")), "--detach")
     assert command("rename", "one", "foo").returncode == 0
 
     cancelled = command("cancel", "foo", "--grace", "0")
@@ -311,7 +311,7 @@ def test_a_cancel_that_is_interrupted_ends_no_other_job(
 ) -> None:
     up, told, go = tmp_path / "up", tmp_path / "told", tmp_path / "go"
     stays = f"trap 'touch {told}' TERM; touch {up}; until [ -e {go} ]; do sleep 0.02; done"
-    left_alone(batch(job("a", "sleep 60"), job("b", stays), max_parallel=2), running=2)
+    left_alone(batch(job("a", "sleep 600"), job("b", stays), max_parallel=2), running=2)
     wait_until(up.exists)
 
     with subprocess.Popen([RUNBUS, "cancel", "b", "--grace", "50"]) as canceller:
@@ -370,7 +370,7 @@ def test_a_long_log_of_supervisors_is_kept_aside_and_a_new_one_begins(
 
 
 def test_a_request_that_cannot_be_read_stops_nobody(batch: Callable[..., str], home: Path) -> None:
-    command("submit", batch(job("waits", "sleep 60")), "--detach")
+    command("submit", batch(job("waits", "sleep 600")), "--detach")
     wait_until(lambda: states() == ["RUNNING"])
     (folder,) = (home / "experiments" / "batch").iterdir()
     (folder / "requests").mkdir(exist_ok=True)
@@ -402,7 +402,7 @@ def test_a_mistyped_job_names_its_near_matches(batch: Callable[..., str]) -> Non
 
 def test_latest_is_the_newest_batch(batch: Callable[..., str]) -> None:
     command("submit", batch(job("latest", "true")))
-    command("submit", batch(job("fails", "false"), job("waits", "sleep 60")), "--detach")
+    command("submit", batch(job("fails", "false"), job("waits", "sleep 600")), "--detach")
     wait_until(lambda: states() == ["FAILED", "RUNNING"])
 
     assert command("cancel", "latest", "--grace", "0").returncode == 0
@@ -439,7 +439,7 @@ def test_doctor_finds_a_healthy_home_and_what_a_crash_left_behind(
     healthy = command("doctor")
     assert healthy.returncode == 0, healthy.stdout
     with subprocess.Popen(
-        [RUNBUS, "submit", batch(job("a", "sleep 60"))],
+        [RUNBUS, "submit", batch(job("a", "sleep 600"))],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as leader:
@@ -472,13 +472,13 @@ def test_kill_9_of_a_job_is_a_failure_by_that_signal(
     batch: Callable[..., str], tmp_path: Path
 ) -> None:
     with subprocess.Popen(
-        [RUNBUS, "submit", batch(job("a", "sleep 60"))],
+        [RUNBUS, "submit", batch(job("a", "sleep 600"))],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as leader:
         wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == 1)
         os.kill(pid_of("a", tmp_path), signal.SIGKILL)
-        assert leader.wait(50) == 1
+        assert leader.wait(120) == 1
 
     assert (status()[0]["state"], status()[0]["signal"]) == ("FAILED", 9)
     assert status()[0]["reason"] == "killed by SIGKILL"
@@ -498,7 +498,7 @@ def test_kill_9_of_the_wrapper_makes_a_job_lost_only_once_it_is_gone(
         os.kill(parent_of(pid_of("a", tmp_path)), signal.SIGKILL)
         assert states() == ["RUNNING"]
         go.touch()
-        assert leader.wait(50) == 1
+        assert leader.wait(120) == 1
 
     assert states() == ["LOST"]
     assert status()[0]["reason"] == "its process is gone and left no exit record"
@@ -589,8 +589,8 @@ def test_attach_follows_a_batch_that_another_process_leads(
             assert follower.stderr is not None
             first = follower.stderr.readline()
             go.touch()
-            out, rest = follower.communicate(timeout=50)
-        assert leader.wait(50) == 1
+            out, rest = follower.communicate(timeout=120)
+        assert leader.wait(120) == 1
 
     assert first == "a | waits\n"
     # Lines and facts reach the eye by two ways.
@@ -618,9 +618,9 @@ def test_attach_takes_over_when_the_leader_dies(batch: Callable[..., str], tmp_p
         wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == 1)
         with subprocess.Popen([RUNBUS, "attach"], stdout=subprocess.PIPE) as follower:
             leader.kill()
-            leader.wait(50)
+            leader.wait(120)
             go.touch()
-            follower.communicate(timeout=50)
+            follower.communicate(timeout=120)
 
     assert follower.returncode == 0
     assert states() == ["SUCCEEDED", "SUCCEEDED"]
@@ -639,7 +639,7 @@ def test_logs_since_a_time_begin_where_that_was_written(
         wait_until(lambda: has_cursor(tmp_path))
         now = datetime.now().isoformat()
         go.touch()
-        assert leader.wait(50) == 0
+        assert leader.wait(120) == 0
 
     since = command("logs", "a", "--since", now)
     assert (since.stdout, since.stderr) == ("new\n", "err\n")
@@ -664,8 +664,8 @@ def test_logs_follow_from_one_attempt_to_the_next_and_each_can_be_asked_for(
             first = [logs.stdout.readline()]
             go.touch()
             told = first + logs.stdout.readlines()
-            assert logs.wait(50) == 0
-        assert leader.wait(50) == 1
+            assert logs.wait(120) == 0
+        assert leader.wait(120) == 1
 
     attempts = [line.split()[1].rpartition(b"/")[2] for line in told[::2]]
     assert attempts == [b"1", b"2", b"3"]

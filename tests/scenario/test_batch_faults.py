@@ -39,7 +39,7 @@ NAMES = [
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [RUNBUS, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=50,
+        [RUNBUS, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
         check=False,
     )  # fmt: skip
 
@@ -63,7 +63,7 @@ def process(pid: int) -> list[str]:
 @contextmanager
 def interrupted(tmp_path: Path, home: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Have a job running when the power fails: all of it is dead and has recorded nothing."""
-    path = write_batch(tmp_path, {"name": "a", "command": ["sleep", "60"]})
+    path = write_batch(tmp_path, {"name": "a", "command": ["sleep", "600"]})
     with subprocess.Popen([RUNBUS, "submit", path], stdout=subprocess.DEVNULL) as leader:
         wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == 1)
         leader.kill()
@@ -76,7 +76,7 @@ def interrupted(tmp_path: Path, home: Path) -> Iterator[tuple[Path, dict[str, An
 
 def check_bystander_survives(record: Path, began: dict[str, Any], told: dict[str, Any]) -> None:
     """Write a record that fits another process, and see what attach and cancel make of it."""
-    with subprocess.Popen(["sleep", "60"], start_new_session=True) as bystander:
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as bystander:
         fields = {"pid": bystander.pid, "start": int(process(bystander.pid)[19])}
         record.write_text(json.dumps(began | fields | told, separators=(",", ":")) + "\n")
 

@@ -25,7 +25,7 @@ def command(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=120,
         check=False,
         env={**os.environ, **env},
     )
@@ -59,7 +59,7 @@ def test_a_silent_job_times_out_and_one_that_writes_does_not(batch: Callable[...
     # one has more time.
     for idle_s in (2, 6, 20):
         path = batch(
-            job("silent", "echo up; exec sleep 60", idle_timeout=1),
+            job("silent", "echo up; exec sleep 600", idle_timeout=1),
             job("talks", f"for i in $(seq 11); do echo $i; sleep {idle_s / 10}; done",
                 idle_timeout=idle_s),
         )  # fmt: skip
@@ -106,7 +106,7 @@ def test_time_outs_of_the_executor_are_for_jobs_that_say_nothing_else(
 ) -> None:
     path = batch(
         job("says", "sleep 1.5", timeout=60),
-        job("silent", "exec sleep 60"),
+        job("silent", "exec sleep 600"),
         executor={"type": "local", "timeout": 1},
     )
 
@@ -121,7 +121,7 @@ def test_only_the_causes_that_were_named_get_another_attempt(batch: Callable[...
         job("code", "exit 75", retry_on=[75], **again),
         job("other code", "exit 4", retry_on=[75], **again),
         job("killed", "kill -9 $$", retry_on=["signal"], **again),
-        job("slow", "exec sleep 60", timeout=1, retry_on=["exit", "signal"], **again),
+        job("slow", "exec sleep 600", timeout=1, retry_on=["exit", "signal"], **again),
         job("any", "exit 4", **again),
     )
 

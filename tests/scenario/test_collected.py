@@ -74,7 +74,7 @@ class MeddlingExecutor(LocalExecutor):
         ("exit 0", "SUCCEEDED"),
         ("exit 3", "FAILED"),
         ("kill -9 $$", "FAILED"),
-        ("sleep 60", "TIMEOUT"),
+        ("sleep 600", "TIMEOUT"),
     ],
     ids=["success", "failure", "signal", "timeout"],
 )
@@ -293,7 +293,7 @@ def test_a_leader_killed_while_it_copies_is_followed_by_one_that_takes_the_rest_
     folder = ExperimentDraft("p", [job]).prepare().folder
     for reads in (4, 2):
         leader = [sys.executable, "-c", textwrap.dedent(LEADER), folder, str(reads)]
-        assert subprocess.run(leader, check=False, timeout=50).returncode == -signal.SIGKILL
+        assert subprocess.run(leader, check=False, timeout=120).returncode == -signal.SIGKILL
     half = runbus.open_run("j")
     assert [one.name for one in half.artifacts()] == ["f1", "f2", "f3", "f4"]
     assert half.collected == []

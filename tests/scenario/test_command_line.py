@@ -55,7 +55,7 @@ def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=50,
+        timeout=120,
         check=False,
     )
 
@@ -206,7 +206,7 @@ def test_logs_follow_to_the_end(script: Callable[[str], str], tmp_path: Path) ->
             assert logs.stdout.readline() == b"one\n"
             go.touch()
             assert logs.stdout.read() == b"two\n"
-            assert logs.wait(50) == 0
+            assert logs.wait(120) == 0
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_a_home_that_may_not_be_used_is_named(
         [*unprivileged(), RUNBUS, "run", path],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=120,
         check=False,
     )
 
@@ -304,7 +304,7 @@ def test_what_the_system_refuses_is_an_ordinary_error_with_its_path(
         [*unprivileged(), RUNBUS, "seal", "--all"],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=120,
         check=False,
     )
     for folder in folders:
@@ -315,7 +315,7 @@ def test_what_the_system_refuses_is_an_ordinary_error_with_its_path(
     assert done.stderr.endswith(": permission denied\n")
     with open("/dev/full", "w") as full:
         printed = subprocess.run(
-            [RUNBUS, "ls"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=50, check=False
+            [RUNBUS, "ls"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False
         )
     assert (printed.returncode, printed.stderr) == (1, "error: no space left on device\n")
 
@@ -327,7 +327,7 @@ def test_a_script_that_may_not_be_read_is_named(script: Callable[[str], str], ho
         [*unprivileged(), RUNBUS, "run", path],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=120,
         check=False,
     )
 
@@ -361,7 +361,7 @@ def test_one_signal_ends_the_jobs_and_keeps_everything(
         while ups < 2:
             ups += b"up" in job.stderr.readline()
         job.send_signal(number)
-        out, _ = job.communicate(timeout=50)
+        out, _ = job.communicate(timeout=120)
 
     assert job.returncode == 128 + number
     runs = listed()
@@ -384,7 +384,7 @@ def test_two_signals_kill_what_ignores_the_first(script: Callable[[str], str], h
         while b"once more" not in job.stderr.readline():
             pass
         job.send_signal(signal.SIGINT)
-        _, told = job.communicate(timeout=50)
+        _, told = job.communicate(timeout=120)
     assert job.returncode == 130
 
     # It leaves in time, also where the machine takes its own to end a job.
@@ -419,7 +419,7 @@ def test_kill_9_of_runbus_leaves_the_job_running_and_its_end_is_known(
         while b"up" not in job.stderr.readline():
             pass
         job.kill()
-        job.wait(50)
+        job.wait(120)
 
     assert listed()[0]["state"] == "RUNNING"
     go.touch()
@@ -454,7 +454,7 @@ def test_a_closed_pipe_is_no_error(script: Callable[[str], str]) -> None:
         ["bash", "-c", f"{RUNBUS} metrics latest loss | head -1"],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=120,
         check=True,
     )
 

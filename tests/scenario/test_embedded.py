@@ -280,7 +280,7 @@ async def test_a_bootstrap_line_that_fails_fails_the_job() -> None:
 
 
 async def test_cancelling_an_experiment_ends_its_jobs_first() -> None:
-    jobs = [Job(name=f"j{index}", task=Command(("sleep", "60"))) for index in range(3)]
+    jobs = [Job(name=f"j{index}", task=Command(("sleep", "600"))) for index in range(3)]
     experiment = ExperimentDraft("p", jobs, max_parallel=2)
     ended: list[str] = []
 

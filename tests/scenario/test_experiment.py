@@ -87,7 +87,7 @@ def script(tmp_path: Path, text: str) -> subprocess.CompletedProcess[str]:
     (tmp_path / "ten_lines.py").write_text(text)
     return subprocess.run(
         [sys.executable, "ten_lines.py"],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50,
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
 
 
@@ -281,7 +281,7 @@ def test_a_thread_adds_jobs_while_others_run(tmp_path: Path) -> None:
     thread = threading.Thread(target=add)
     thread.start()
     records = experiment.run()
-    thread.join(50)
+    thread.join(120)
     assert [(one.name, str(one.state)) for one in records] == [
         ("first", "SUCCEEDED"), ("beside", "SUCCEEDED"), ("child", "SUCCEEDED"),
     ]  # fmt: skip
@@ -374,7 +374,7 @@ async def test_a_job_that_cannot_be_recorded_ends_no_other(tmp_path: Path) -> No
 
 async def test_cancelling_run_ends_the_jobs(tmp_path: Path) -> None:
     experiment = AsyncExperiment("cancelled")
-    experiment.add(sh(f"echo $$ > {tmp_path}/pid; sleep 60"), name="long")
+    experiment.add(sh(f"echo $$ > {tmp_path}/pid; sleep 600"), name="long")
     begun = anyio.Event()
     watch = Plugin("watch").on(JobStarted, lambda _: begun.set())
     async with Kernel(plugins=[LocalExecutor(), watch]) as kernel:
@@ -390,7 +390,7 @@ def test_cancel_ends_one_job_from_another_thread(tmp_path: Path) -> None:
     go = tmp_path / "go"
     os.mkfifo(go)
     experiment = Experiment("one")
-    experiment.add(sh(f"echo on > {go}; sleep 60"), name="long")
+    experiment.add(sh(f"echo on > {go}; sleep 600"), name="long")
     experiment.add(TRUE, name="short")
     told: list[bool] = []
 
@@ -401,7 +401,7 @@ def test_cancel_ends_one_job_from_another_thread(tmp_path: Path) -> None:
     thread = threading.Thread(target=cancel)
     thread.start()
     records = experiment.run(max_parallel=2, check=False)
-    thread.join(50)
+    thread.join(120)
     assert told == [True]
     assert [str(one.state) for one in records] == ["CANCELLED", "SUCCEEDED"]
     assert experiment.cancel() is False
@@ -488,7 +488,7 @@ finally:
         if is_stubborn:
             assert "long | no\n" in process.stderr
             process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=50)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == -signal.SIGINT, err
     assert out.startswith("long  CANCELLED")
 

@@ -141,7 +141,7 @@ def test_what_only_the_script_itself_has_is_refused_with_an_advice_that_works(
 ) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     words = [sys.executable, "script.py"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=50)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
     told = done.stdout.splitlines()
     assert len(told) == 3, done.stderr
     assert told[0].startswith("cannot run Mine of __main__: no other process can import it; put it")

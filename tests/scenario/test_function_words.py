@@ -85,7 +85,7 @@ def test_what_a_script_writes_names_its_module_and_runs_by_itself(folder: Path) 
         [*script, "--to-yaml", "c.yaml", "--to-python", "c.py"],
         [sys.executable, "c.py"],
     ):
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=50)
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
         assert done.returncode == 0, done.stderr
     assert "__main__" not in (folder / "c.yaml").read_text()
     assert "_target_: words_of_tests.Model" in (folder / "c.yaml").read_text()

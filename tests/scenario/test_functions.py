@@ -134,7 +134,7 @@ def test_a_function_that_no_other_process_can_import_is_refused_with_the_way_out
         "from runbus import Job, Partial\ndef train(): ...\nJob(name='a', task=Partial(train))\n"
     )
     done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, check=False, timeout=50
+        [sys.executable, script], capture_output=True, text=True, check=False, timeout=120
     )
     assert "use runbus run main.py:train" in done.stderr
 

@@ -82,7 +82,7 @@ def test_a_job_that_only_a_failure_needs_fails_nothing(batch: Callable[..., str]
 
 def test_the_first_failure_ends_a_batch_that_fails_fast(batch: Callable[..., str]) -> None:
     path = batch(
-        sh("bad", "exit 1"), sh("long", "exec sleep 60"), sh("next", "true", depends_on=["long"]),
+        sh("bad", "exit 1"), sh("long", "exec sleep 600"), sh("next", "true", depends_on=["long"]),
         fail_fast=True, max_parallel=4,
     )  # fmt: skip
     assert command("submit", path).returncode == 1
@@ -182,7 +182,7 @@ def test_a_group_starts_fails_and_ends_together_and_runs_again_as_a_whole(
         {"name": name, "group": "good", "command": ["sh", "-c", meets, name, other]}
         for name, other in (("a", "b"), ("b", "a"))
     ]
-    bad = [sh("x", "exec sleep 60", group="bad"), sh("y", "exit 3", group="bad")]
+    bad = [sh("x", "exec sleep 600", group="bad"), sh("y", "exit 3", group="bad")]
     path = batch(
         sh("after", "true", depends_on=["good"]),
         sh("never", "true", depends_on=[{"job": "bad", "when": "afterok"}]),

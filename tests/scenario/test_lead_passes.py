@@ -40,7 +40,9 @@ def say_nothing_for(folder: str, seconds: float) -> None:
 
 
 def said(*words: str) -> str:
-    done = subprocess.run([RUNBUS, *words], capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(
+        [RUNBUS, *words], capture_output=True, text=True, timeout=120, check=False
+    )
     return done.stdout + done.stderr
 
 
@@ -110,13 +112,13 @@ def test_what_a_stopped_leader_led_is_led_on_and_nothing_runs_twice(tmp_path: Pa
         with runbus("attach") as second:
             wait_until(lambda: (one := leader_of(folder)) and one.pid == second.pid)
             first.send_signal(signal.SIGCONT)
-            _, error = first.communicate(timeout=50)
+            _, error = first.communicate(timeout=120)
             assert first.returncode == 1, error
             assert f"error: this process no longer leads {folder}: it is led by pid" in error
             assert "hint: jobs that run continue by themselves; runbus attach follows them" in error
 
             (tmp_path / "go").touch()
-            second.communicate(timeout=50)
+            second.communicate(timeout=120)
             assert second.returncode == 0
     told = [(type(fact).__name__, fact.job) for fact in FactReader(folder).poll()]
     kinds = ("JobIntended", "JobSubmitted", "JobStarted", "JobEnded")
@@ -137,7 +139,7 @@ def test_cancel_and_the_supervisor_of_the_home_lead_on_too(
         states = [job.state for job in read_jobs(folder).values()]
         assert states[1:] == [ended, ended]
         first.send_signal(signal.SIGCONT)
-        assert first.wait(50) == 1
+        assert first.wait(120) == 1
         assert [job.state for job in read_jobs(folder).values()] == states
 
 
@@ -146,7 +148,7 @@ def test_a_leader_whose_home_is_deleted_ends_with_an_error(tmp_path: Path) -> No
         # All at once: what it does meanwhile would make some of it anew.
         os.rename(Home().path, tmp_path / "deleted")
         shutil.rmtree(tmp_path / "deleted")
-        _, error = leader.communicate(timeout=50)
+        _, error = leader.communicate(timeout=120)
         (tmp_path / "go").touch()
 
         assert leader.returncode == 1

@@ -77,7 +77,7 @@ def test_three_experiments_in_one_kernel_are_looked_at_together_and_survive_it(
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as second:
         wait_until(looked.exists)
         go.touch()
-        said, _ = second.communicate(timeout=50)
+        said, _ = second.communicate(timeout=120)
 
     assert second.returncode == 0
     assert states(folders) == [JobState.SUCCEEDED] * 6
@@ -98,7 +98,7 @@ async def test_two_experiments_mean_two_executors_by_one_name(tmp_path: Path) ->
     jobs = [Job(name="j", task=Command(("true",)), executor="box")]
     stored = [ExperimentDraft("p", jobs, home=tmp_path).prepare() for _ in range(2)]
 
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         async with Kernel() as kernel:
             records = await asyncio.gather(
                 stored[0].run(kernel.bus, executors={"box": one}),
@@ -118,7 +118,7 @@ async def test_jobs_of_one_name_in_two_experiments_are_told_apart(tmp_path: Path
         for code in (3, 4)
     ]
 
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         async with Kernel(plugins=[executor]) as kernel:
             records = await asyncio.gather(*(one.run(kernel.bus) for one in stored))
 
@@ -137,7 +137,7 @@ async def test_those_who_look_go_on_when_the_one_that_looked_for_all_is_gone(
         for name in ("first", "second")
     ]
     done = replace(executor.first, phase="ended", exit_code=0)
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         async with Kernel(plugins=[executor]) as kernel, anyio.create_task_group() as group:
             ended = kernel.bus.wait_for(JobEnded, lambda end: end.job == "first")
             submitted = kernel.bus.wait_for(JobSubmitted, lambda one: one.job == "second")

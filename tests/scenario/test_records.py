@@ -176,7 +176,7 @@ def test_a_full_disk_loses_records_counted_and_told_once_and_never_raises(tmp_pa
     inside = [sys.executable, "-c", program, str(tmp_path)]
     command = ["unshare", "--mount", "--map-root-user", "sh", "-c", mount, "sh", str(tmp_path)]
     result = subprocess.run(
-        [*command, *inside], capture_output=True, text=True, timeout=50, check=False
+        [*command, *inside], capture_output=True, text=True, timeout=120, check=False
     )
     if result.returncode == 77 or "unshare" in result.stderr:
         pytest.skip(f"this machine lets nobody mount a tmpfs: {result.stderr.strip()}")

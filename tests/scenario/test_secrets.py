@@ -26,7 +26,7 @@ def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=120,
         check=False,
     )
 
@@ -87,7 +87,7 @@ def test_a_secret_is_nowhere_but_in_its_job(
         wait_until(lambda: ready.exists() and ready.read_text() != "")
         while_it_runs = holders(home), CANARY.encode() in command_lines()
         go.touch()
-        said = "".join(submitted.communicate(timeout=50))
+        said = "".join(submitted.communicate(timeout=120))
 
     known = subprocess.run(["md5sum"], input=CANARY, capture_output=True, text=True, check=True)
     assert ready.read_text() == known.stdout
@@ -180,7 +180,7 @@ def test_attach_needs_a_secret_only_for_what_is_still_to_be_submitted(
 def test_a_batch_whose_secret_is_missing_can_be_cancelled(
     batch: Callable[..., str], tmp_path: Path, home: Path
 ) -> None:
-    path = batch("sleep 60", {"A": {"secret": f"file:{tmp_path}/key"}})
+    path = batch("sleep 600", {"A": {"secret": f"file:{tmp_path}/key"}})
     (tmp_path / "key").write_text("x")
     two = json.loads(Path(path).read_text())
     two["max_parallel"] = 1

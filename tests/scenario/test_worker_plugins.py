@@ -224,7 +224,7 @@ def test_the_command_line_brings_plugins_to_the_process_by_name_and_by_value(
         ["entry.py"],
     ):
         done = subprocess.run(
-            [sys.executable, *words], check=False, capture_output=True, text=True, timeout=50
+            [sys.executable, *words], check=False, capture_output=True, text=True, timeout=120
         )
         assert done.returncode == 0, done.stderr
 

@@ -15,7 +15,7 @@ _NOWHERE = "02:00:00:00:00:01"
 
 
 def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, timeout=60)
+    subprocess.run(["ip", *words], check=True, timeout=120)
 
 
 class Link:

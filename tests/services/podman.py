@@ -62,7 +62,7 @@ class Podman:
     def ask(self, *words: str, given: bytes = b"") -> str:
         """Return what Podman's own command line says."""
         done = subprocess.run(
-            [*self._words, *words], input=given, capture_output=True, check=True, timeout=60
+            [*self._words, *words], input=given, capture_output=True, check=True, timeout=120
         )
         return done.stdout.decode()
 
@@ -70,7 +70,7 @@ class Podman:
         """Stop the service."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(60)
+            self._process.wait(120)
             self._process = None
 
 

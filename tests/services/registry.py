@@ -57,13 +57,13 @@ def registry(
         yield f"127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(120)
 
 
 def _answers(within: tuple[str, ...], port: int) -> bool:
     asked = f"import socket; socket.create_connection(('127.0.0.1', {port}), 5)"
     words = [*within, "/usr/bin/python3", "-c", asked]
-    return subprocess.run(words, capture_output=True, check=False, timeout=60).returncode == 0
+    return subprocess.run(words, capture_output=True, check=False, timeout=120).returncode == 0
 
 
 def make_certificate(folder: Path) -> Path:
@@ -73,6 +73,6 @@ def make_certificate(folder: Path) -> Path:
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
          "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
          "-keyout", str(path.with_suffix(".key")), "-out", str(path)],
-        capture_output=True, check=True, timeout=60,
+        capture_output=True, check=True, timeout=120,
     )  # fmt: skip
     return path

@@ -74,7 +74,7 @@ def test_after_a_reboot_a_job_is_lost_and_what_it_left_is_kept(
     boot.write_text(f"{uuid.uuid4()}\n")
 
     script = f"mount --bind '{boot}' {BOOT_ID} && exec '{RUNBUS}' attach p"
-    done = subprocess.run(["unshare", "-m", "sh", "-c", script], check=False, timeout=100)
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script], check=False, timeout=120)
 
     assert done.returncode == 1
     assert states() == {"slow": "LOST", "after": "SKIPPED", "alarm": "SUCCEEDED"}
@@ -93,7 +93,7 @@ def test_another_machine_leads_for_a_while_and_nothing_happens_twice(
         elsewhere.kill()
     (tmp_path / "go").touch()
 
-    assert subprocess.run([RUNBUS, "attach", "p"], check=False, timeout=100).returncode == 0
+    assert subprocess.run([RUNBUS, "attach", "p"], check=False, timeout=120).returncode == 0
 
     assert states() == {"slow": "SUCCEEDED", "after": "SUCCEEDED", "alarm": "SKIPPED"}
     slow = runbus.open_run("slow")

@@ -129,7 +129,7 @@ async def test_a_job_in_a_container_is_ended_as_any_other(harness: Harness) -> N
     script = "trap 'echo asked; exit 5' TERM; echo up; while :; do sleep 0.05; done"
     ref = await harness.submit(harness.shell(script, resources=Resources(nice=5)))
     await harness.output(ref, b"up")
-    await harness.executor.cancel([ref], 10)
+    await harness.executor.cancel([ref], 60)
     ended = await harness.end(ref)
 
     assert (ended.seen.exit_code, ended.stdout) == (5, b"up\nasked\n")

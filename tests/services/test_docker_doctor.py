@@ -30,7 +30,7 @@ def test_an_engine_is_asked_for_what_its_executors_need(engine: Dockerd, tmp_pat
         env=os.environ | {"RUNBUS_HOME": str(tmp_path / "home")},
         capture_output=True,
         check=False,
-        timeout=100,
+        timeout=120,
     )
 
     checks = {one["title"]: one for one in json.loads(done.stdout)}

@@ -72,7 +72,7 @@ async def found(harness: Harness, job: Any) -> Any:
 async def test_a_container_that_is_removed_by_hand_is_gone(
     harness: Harness, engine: Dockerd
 ) -> None:
-    job = harness.shell("echo up; exec sleep 60")
+    job = harness.shell("echo up; exec sleep 600")
     ref = await harness.submit(job)
     await harness.output(ref, b"up")
 
@@ -84,7 +84,7 @@ async def test_a_container_that_is_removed_by_hand_is_gone(
 async def test_a_container_that_is_killed_is_told_by_the_engine(
     harness: Harness, engine: Dockerd
 ) -> None:
-    job = harness.shell("echo up; exec sleep 60")
+    job = harness.shell("echo up; exec sleep 600")
     ref = await harness.submit(job)
     await harness.output(ref, b"up")
 
@@ -144,7 +144,7 @@ async def test_a_mount_that_is_not_there_is_named(place: Place) -> None:
 async def test_an_engine_that_is_not_there_is_told_at_once(place: Place, tmp_path: Path) -> None:
     async with place.harness(socket=str(tmp_path / "no.sock")) as harness:
         job = harness.shell("true")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             with pytest.raises(JobNotStarted, match=r"no\.sock does not answer") as caught:
                 await harness.submit(job)
         assert "doctor" in str(caught.value.hint)
@@ -235,7 +235,7 @@ def bare(engine: Dockerd) -> bytes:
         ["docker", "-H", f"unix://{engine.socket}", "export", name],
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=120,
     )
     engine.docker("rm", name)
     return done.stdout
@@ -245,7 +245,7 @@ async def test_no_secret_is_in_what_the_engine_shows(
     harness: Harness, engine: Dockerd, tmp_path: Path
 ) -> None:
     (tmp_path / "secret").write_text(canary := os.urandom(8).hex())
-    job = harness.shell('echo "$A"; exec sleep 60', secrets={"A": f"file:{tmp_path}/secret"})
+    job = harness.shell('echo "$A"; exec sleep 600', secrets={"A": f"file:{tmp_path}/secret"})
     ref = await harness.submit(job)
 
     assert (await harness.output(ref, b"\n")).decode() == f"{canary}\n"
@@ -290,7 +290,7 @@ async def test_a_published_port_answers_on_the_host(
         done = await asyncio.to_thread(
             subprocess.run,
             [*engine.within, "/usr/bin/python3", "-c", told],
-            capture_output=True, timeout=60, check=False,
+            capture_output=True, timeout=120, check=False,
         )  # fmt: skip
 
         assert done.stdout == b"b'hello'\n"
@@ -321,7 +321,7 @@ async def test_options_reach_the_container(place: Place) -> None:
 async def test_a_privileged_container_on_the_hosts_memory_has_the_runtime_that_was_asked_for(
     place: Place, engine: Dockerd
 ) -> None:
-    script = "grep CapEff /proc/self/status; readlink /proc/self/ns/ipc; echo up; exec sleep 60"
+    script = "grep CapEff /proc/self/status; readlink /proc/self/ns/ipc; echo up; exec sleep 600"
     found = {}
     asked: dict[str, dict[str, Any]] = {
         "plain": {},
@@ -367,7 +367,7 @@ class TestEngine:
         self, place: Place, engine: Dockerd
     ) -> None:
         async with place.harness() as harness:
-            runs = await harness.submit(running := harness.shell("echo up; exec sleep 60"))
+            runs = await harness.submit(running := harness.shell("echo up; exec sleep 600"))
             job = harness.job(
                 "/bin/sh", "-c", 'echo up; read -r line <"$RUNBUS_ATTEMPT/go"; exit 7'
             )
@@ -385,6 +385,6 @@ class TestEngine:
             seen = (await harness.executor.observe([runs])).get(runs)
             assert seen is None or seen.phase == "running"
 
-            await harness.executor.cancel([runs], 5)
+            await harness.executor.cancel([runs], 60)
             assert (await harness.end(runs)).seen.signal == 15
             engine.start()

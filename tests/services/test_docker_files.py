@@ -124,7 +124,7 @@ async def test_the_container_waits_for_who_takes_over_from_a_killed_leader(
     folder = draft.prepare().folder
     leader = [sys.executable, "-c", textwrap.dedent(LEADER), folder, repr(asked)]
     died = await asyncio.create_subprocess_exec(*leader)
-    assert await asyncio.wait_for(died.wait(), 60) == -signal.SIGKILL
+    assert await asyncio.wait_for(died.wait(), 120) == -signal.SIGKILL
     assert len(containers(engine, draft)) == 1
 
     async with Kernel(plugins=[DockerExecutor(**asked)]) as kernel:  # type: ignore[arg-type]

@@ -37,7 +37,7 @@ async def main():
         request = executor.plan(job)
         print("ready", flush=True)
         await executor.submit(request)
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
 
 asyncio.run(main())
 """
@@ -73,7 +73,7 @@ async def test_a_job_whose_submitter_is_killed_at_any_moment_runs_once(
             assert await asyncio.to_thread(child.stdout.readline) == b"ready\n"
             await asyncio.sleep(chance.uniform(0, 0.15) + 0.15 * number)
             child.send_signal(signal.SIGKILL)
-            child.wait(60)
+            child.wait(120)
             child.stdout.close()
 
             ref = await harness.executor.find(job)

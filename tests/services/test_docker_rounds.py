@@ -71,10 +71,10 @@ def small(short: Path) -> Iterator[Path]:
     """A folder for an engine whose images have 24 MiB."""
     (short / "data").mkdir()
     subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", short / "data"], check=True, timeout=60
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", short / "data"], check=True, timeout=120
     )
     yield short
-    subprocess.run(["umount", "--lazy", short / "data"], check=False, timeout=60)
+    subprocess.run(["umount", "--lazy", short / "data"], check=False, timeout=120)
 
 
 async def test_a_full_disk_of_the_engine_is_told_and_starts_nothing(

@@ -24,7 +24,7 @@ def doctor(*words: str, home: Path) -> tuple[int, dict[str, dict[str, Any]]]:
         env=os.environ | {"HOME": str(home)},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=120,
         check=False,
     )
     assert done.stdout, done.stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from runbus.testing._waiting import wait_until
 from runbus.testing.sshd import Sshd
 
 pytestmark = pytest.mark.services
@@ -92,10 +93,8 @@ def test_a_folder_of_a_batch_that_is_over_goes_from_its_machine_and_no_other(
     assert not old.exists()
     assert new.is_dir()
     assert other.is_dir()
-    deadline = time.monotonic() + 60
-    while list(old.parent.glob("*.removed-part")):
-        assert time.monotonic() < deadline  # it is removed in the background
-        time.sleep(0.05)
+    # It is removed in the background.
+    wait_until(lambda: not list(old.parent.glob("*.removed-part")))
     assert list(old.parent.glob("wrapper-*"))
 
 

@@ -115,7 +115,7 @@ def test_links_that_break_for_a_minute_while_jobs_end(
             assert runbus.wait(120) == 1
 
     done = subprocess.run(
-        [RUNBUS, "status", "--json"], capture_output=True, check=True, timeout=100
+        [RUNBUS, "status", "--json"], capture_output=True, check=True, timeout=120
     )
     found = {job["name"]: job for job in json.loads(done.stdout)}
     for fault in FAULTS:

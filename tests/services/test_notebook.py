@@ -30,12 +30,12 @@ client = manager.client()
 client.start_channels()
 answers = []
 try:
-    client.wait_for_ready(timeout=60)
+    client.wait_for_ready(timeout=120)
     for cell in json.load(sys.stdin):
         asked = client.execute(cell)
         shown = []
         while True:
-            message = client.get_iopub_msg(timeout=60)
+            message = client.get_iopub_msg(timeout=120)
             kind, content = message["msg_type"], message["content"]
             if kind == "status" and content["execution_state"] == "idle":
                 # Of what was asked before, such as whether it is ready, it may be told only now.

@@ -52,7 +52,7 @@ async def test_three_experiments_reach_a_machine_by_one_connection(
         if len(started) == len(stored):
             go.touch()
 
-    with anyio.fail_after(100):
+    with anyio.fail_after(120):
         async with Kernel() as kernel:
             kernel.bus.on(JobStarted, look)
             records = await asyncio.gather(*map(Fleet(kernel).lead, stored))

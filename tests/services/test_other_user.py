@@ -39,7 +39,7 @@ def as_nobody(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "RUNBUS_HOME": str(home), "HOME": "/nonexistent"}
     return subprocess.run(
         ["sh", "-c", command],
-        env=environment, cwd="/", capture_output=True, text=True, check=False, timeout=60,
+        env=environment, cwd="/", capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
 
 

@@ -68,7 +68,7 @@ def test_the_kernel_s_kill_is_told_from_any_other(
         )
         join = f'echo $$ >{group}/cgroup.procs; exec "$@"'
         words = [*wrapper, "run", str(folder)]
-        subprocess.run(["sh", "-c", join, "sh", *words], start_new_session=True, timeout=100)
+        subprocess.run(["sh", "-c", join, "sh", *words], start_new_session=True, timeout=120)
         seen = observe_folder(str(folder))
         assert seen is not None
         reasons.append((seen.exit_code, seen.signal, seen.reason))

@@ -40,19 +40,19 @@ async def test_a_job_runs_and_is_found_again(harness: Harness) -> None:
     ended = await harness.run(harness.shell("echo out; echo err >&2; exit 3"))
     assert (ended.stdout, ended.stderr, ended.seen.exit_code) == (b"out\n", b"err\n", 3)
 
-    job = harness.shell("echo up; exec sleep 60")
+    job = harness.shell("echo up; exec sleep 600")
     ref = await harness.submit(job)
     await harness.output(ref, b"up")
     await harness.restart()
     assert await harness.executor.find(job) == ref
     assert await harness.submit(job) == ref
-    await harness.executor.cancel([ref], 5)
+    await harness.executor.cancel([ref], 60)
     ended = await harness.end(ref)
     assert (ended.stdout, ended.seen.signal) == (b"up\n", 15)
 
 
 async def test_what_happens_to_its_container_is_told(harness: Harness, service: Podman) -> None:
-    killed, removed = (harness.shell("echo up; exec sleep 60") for _ in range(2))
+    killed, removed = (harness.shell("echo up; exec sleep 600") for _ in range(2))
     refs = [await harness.submit(job) for job in (killed, removed)]
     for ref in refs:
         await harness.output(ref, b"up")

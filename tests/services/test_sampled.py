@@ -62,7 +62,7 @@ def hosts_of(run: StoredRun) -> set[str]:
 def told(*words: str) -> str:
     """Return what the command line says."""
     runbus = [sys.executable, "-m", "runbus.cli", *words]
-    done = subprocess.run(runbus, capture_output=True, text=True, timeout=100, check=True)
+    done = subprocess.run(runbus, capture_output=True, text=True, timeout=120, check=True)
     return done.stdout
 
 

@@ -153,7 +153,7 @@ def stopped_job(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], ob
 
 @contextmanager
 def unread(folder: Path, batch: dict[str, Any]) -> Iterator[Callable[[], object]]:
-    batch["jobs"][0]["command"] = ["sh", "-c", "seq 100000; exec sleep 60"]
+    batch["jobs"][0]["command"] = ["sh", "-c", "seq 100000; exec sleep 600"]
     yield lambda: wait_until(lambda: runs("a"))
 
 
@@ -216,7 +216,7 @@ def test_on_a_full_disk_cancel_does_what_it_can(
                     leader.wait()
                 done = subprocess.run(
                     [RUNBUS, "cancel", "--grace", "0", "latest"],
-                    capture_output=True, text=True, timeout=100, check=False,
+                    capture_output=True, text=True, timeout=120, check=False,
                 )  # fmt: skip
             finally:
                 leader.kill()

@@ -143,7 +143,7 @@ def test_a_start_is_told_after_the_ends_of_what_it_waits_for_and_a_submission_be
     batch.job("r", depends_on=["q"])
     leader = batch.submit()
     batch.go.touch()
-    leader.communicate(timeout=100)
+    leader.communicate(timeout=120)
 
     (experiment,) = (batch.folder / "home" / "experiments" / "after").iterdir()
     facts = FactReader(str(experiment)).poll()
@@ -180,7 +180,7 @@ def test_arrays_wait_for_arrays(batch: Batch) -> None:
     batch.job("r", depends_on=["p", "q"])
     leader = batch.submit(7)
     batch.go.touch()
-    leader.communicate(timeout=100)
+    leader.communicate(timeout=120)
 
     assert set(batch.states().values()) == {"SUCCEEDED"}
     assert batch.order() == ["p"] * 3 + ["q"] * 3 + ["r"]
@@ -201,7 +201,7 @@ def test_after_a_failure_runs_what_may_and_the_rest_is_skipped(batch: Batch, is_
     batch.go.touch()
     wait_until(batch.is_gone)
     if is_led:
-        leader.communicate(timeout=100)
+        leader.communicate(timeout=120)
     else:
         assert sorted(batch.order()) == ["afterany", "afternotok", "p"]
         batch.command("attach")
@@ -227,7 +227,7 @@ def test_a_parent_that_is_cancelled_skips_what_needs_it_and_starts_what_does_not
     leader = batch.submit()
     wait_until(lambda: batch.order() == ["p"])
     batch.command("cancel", "p")
-    leader.communicate(timeout=100)
+    leader.communicate(timeout=120)
 
     assert batch.states() == {"p": "CANCELLED", "ok": "SKIPPED", "any": "SUCCEEDED"}
     assert batch.order() == ["p", "any"]
@@ -239,7 +239,7 @@ def test_a_parent_that_leaves_no_record_leaves_the_decision_to_who_leads(batch: 
     leader = batch.submit()
     (number,) = [one for one in batch.numbers() if "(BeginTime)" in batch.said(one)]
     batch.slurm.ask("scancel", number)
-    leader.communicate(timeout=100)
+    leader.communicate(timeout=120)
 
     states = batch.states()
     assert (states["p"], states["rescue"]) == ("FAILED", "SUCCEEDED")
@@ -272,7 +272,7 @@ async def test_what_slurm_has_forgotten_is_known_by_its_record(
 async def test_what_slurm_forgets_while_it_runs_is_not_taken_for_ended(
     harness: Harness, tmp_path: Path
 ) -> None:
-    parent = harness.shell("echo up; exec sleep 60")
+    parent = harness.shell("echo up; exec sleep 600")
     ref = await harness.submit(parent)
     await harness.output(ref, b"up")
     forget(tmp_path)

@@ -84,7 +84,7 @@ async def test_elements_that_wait_are_cancelled_in_one_call_and_only_those(
     harness.executor.__dict__.update(additional_parameters={"begin": "now+1hour"})
     refs = await harness.submit_all([harness.shell("echo ran") for _ in range(5)])
 
-    await harness.executor.cancel(refs[1:], 5)
+    await harness.executor.cancel(refs[1:], 60)
     ended = [await harness.end(ref) for ref in refs[1:]]
     (left,) = (await harness.executor.observe(refs[:1])).values()
 
@@ -168,7 +168,7 @@ async def test_executors_of_one_login_node_ask_slurm_together(tmp_path: Path, ca
     ):
         for harness in (one, other):
             await harness.output(
-                await harness.submit(harness.shell("echo up; exec sleep 60")), b"up"
+                await harness.submit(harness.shell("echo up; exec sleep 600")), b"up"
             )
         before, start = calls()["squeue"], time.monotonic()
         # The pause has grown by now, if nothing has changed for a while.
@@ -198,7 +198,7 @@ def test_a_leader_that_is_killed_amid_the_submit_of_an_array_runs_each_job_once(
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "sbatch"
     submit = f'"{real}" "$@" >/dev/null; ' if moment == "after" else ""
-    program.write_text(f"#!/bin/sh\n{submit}: >{called}; exec sleep 20\n")
+    program.write_text(f"#!/bin/sh\n{submit}: >{called}; exec sleep 600\n")
     program.chmod(0o755)
     batch = tmp_path / "batch.yaml"
     batch.write_text(_BATCH.format(ran=ran))
@@ -214,7 +214,7 @@ def test_a_leader_that_is_killed_amid_the_submit_of_an_array_runs_each_job_once(
         first.wait()
 
     done = subprocess.run(
-        [*runbus, "attach"], env=home, cwd=tmp_path, capture_output=True, text=True, timeout=100,
+        [*runbus, "attach"], env=home, cwd=tmp_path, capture_output=True, text=True, timeout=120,
         check=False,
     )  # fmt: skip
 

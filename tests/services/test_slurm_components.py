@@ -57,7 +57,7 @@ async def test_tasks_of_all_components_meet_as_one_job(make: Make, tmp_path: Pat
 
 async def test_a_task_that_fails_in_any_component_fails_the_job(make: Make, tmp_path: Path) -> None:
     async with Harness(make, str(tmp_path / "here")) as harness:
-        ended = await harness.run(harness.shell("[ $RANK != 3 ] || exit 9; exec sleep 60"))
+        ended = await harness.run(harness.shell("[ $RANK != 3 ] || exit 9; exec sleep 600"))
 
     assert ended.seen.exit_code not in {0, None}
     assert b"exit code 9" in ended.stderr
@@ -65,7 +65,7 @@ async def test_a_task_that_fails_in_any_component_fails_the_job(make: Make, tmp_
 
 async def test_it_is_cancelled_as_a_whole(make: Make, tmp_path: Path, slurm: Slurm) -> None:
     async with Harness(make, str(tmp_path / "here")) as harness:
-        ref = await harness.submit(harness.shell("echo up; exec sleep 60"))
+        ref = await harness.submit(harness.shell("echo up; exec sleep 600"))
         await harness.output(ref, b"up")
         seen = await harness.phase(ref, "running")
         (number,) = numbers(tmp_path)
@@ -97,7 +97,7 @@ async def test_its_components_that_an_administrator_ends_are_told_as_that(
     make: Make, tmp_path: Path, slurm: Slurm
 ) -> None:
     async with Harness(make, str(tmp_path / "here")) as harness:
-        ref = await harness.submit(harness.shell("echo up; exec sleep 60"))
+        ref = await harness.submit(harness.shell("echo up; exec sleep 600"))
         await harness.output(ref, b"up")
         (number,) = numbers(tmp_path)
         slurm.ask("scancel", number)
@@ -110,7 +110,7 @@ async def test_one_whose_number_was_lost_is_found_by_its_name(
     make: Make, tmp_path: Path, slurm: Slurm
 ) -> None:
     async with Harness(make, str(tmp_path / "here")) as harness:
-        job = harness.shell("echo ran; exec sleep 60")
+        job = harness.shell("echo ran; exec sleep 600")
         ref = await harness.submit(job)
         await harness.output(ref, b"ran")
         (kept,) = kept_in(tmp_path)
@@ -163,7 +163,7 @@ executors:
     def runbus(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "runbus.cli", *words], env=home, cwd=tmp_path, text=True,
-            capture_output=True, timeout=100, check=False,
+            capture_output=True, timeout=120, check=False,
         )  # fmt: skip
 
     ran = runbus("submit", "batch.yaml")

@@ -182,7 +182,7 @@ async def test_a_job_is_warned_before_its_time_is_over_and_then_ended_by_slurm(
 async def test_a_job_that_an_administrator_puts_back_into_the_queue_counts_as_preempted(
     harness: Harness, slurm: Slurm
 ) -> None:
-    ref = await harness.submit(harness.shell("echo up; exec sleep 60"))
+    ref = await harness.submit(harness.shell("echo up; exec sleep 600"))
     await harness.output(ref, b"up")
     (number,) = slurm.running()
     slurm.ask("scontrol", "update", f"JobId={number}", "Requeue=1")
@@ -197,7 +197,7 @@ async def test_a_job_that_an_administrator_puts_back_into_the_queue_counts_as_pr
 
 
 async def test_a_job_whose_machine_is_gone_for_good_is_lost(harness: Harness, slurm: Slurm) -> None:
-    ref = await harness.submit(harness.shell("echo up; exec sleep 60"))
+    ref = await harness.submit(harness.shell("echo up; exec sleep 600"))
     await harness.output(ref, b"up")
     (number,) = slurm.running()
     node = int(slurm.ask("squeue", "-h", "-j", number, "-o", "%N").strip().removeprefix("node"))

@@ -83,7 +83,7 @@ async def test_what_slurm_has_forgotten_ended_as_its_record_or_the_accounts_say(
     harness: Harness, jobs: Jobs, slurm: Slurm
 ) -> None:
     recorded = await harness.submit(harness.shell("echo up; sleep 0.5; exit 6"))
-    killed = await harness.submit(harness.shell("echo up; exec sleep 60"))
+    killed = await harness.submit(harness.shell("echo up; exec sleep 600"))
     await harness.output(recorded, b"up")
     await harness.output(killed, b"up")
     harness.executor.__dict__.update(additional_parameters=LATER)
@@ -120,7 +120,7 @@ async def test_what_begins_and_is_forgotten_between_two_looks_ended_as_its_recor
 
     async with Harness(make, str(tmp_path / "here")) as harness:
         ref = await harness.submit(harness.shell("echo ran; exit 6"))
-        with anyio.fail_after(60):
+        with anyio.fail_after(120):
             while (await harness.phase(ref, "queued")).reason != "BeginTime":
                 await harness.executor.wait_for_change(0.05)
         slurm.ask("scontrol", "update", f"JobId={jobs.number(ref)}", "StartTime=now")
@@ -138,7 +138,7 @@ async def test_a_number_that_is_given_again_tells_each_job_of_itself(
     harness: Harness, jobs: Jobs, slurm: Slurm, tmp_path: Path
 ) -> None:
     await anyio.to_thread.run_sync(slurm.lose_state)
-    old = await harness.submit(harness.shell("echo up; exec sleep 60"))
+    old = await harness.submit(harness.shell("echo up; exec sleep 600"))
     await harness.output(old, b"up")
     async with harness.away():
         jobs.kill(old)
@@ -171,7 +171,7 @@ async def test_what_a_controller_knew_that_has_lost_its_state_is_told_as_far_as_
 ) -> None:
     """The jobs that ran are killed by Slurm, and the accounts call them cancelled."""
     await anyio.to_thread.run_sync(slurm.lose_state)
-    ref = await harness.submit(harness.shell("echo up; exec sleep 60"))
+    ref = await harness.submit(harness.shell("echo up; exec sleep 600"))
     await harness.output(ref, b"up")
     harness.executor.__dict__.update(additional_parameters=LATER)
     waits = await harness.submit(harness.shell("echo ran"))

@@ -43,7 +43,7 @@ def numbers(tmp_path: Path) -> list[str]:
 
 async def waits_for(harness: Harness, ref: JobRef, reason: str) -> Observation:
     """Return a job once it waits for that reason; it waits all the time."""
-    with anyio.fail_after(60):
+    with anyio.fail_after(120):
         while True:
             seen = (await harness.executor.observe([ref])).get(ref)
             assert seen is None or seen.phase == "queued"
@@ -83,7 +83,7 @@ async def test_one_element_is_released_and_another_is_cancelled_while_the_others
     slurm.ask("scontrol", "release", f"{array}_1")
 
     ended = await harness.end(refs[1])
-    await harness.executor.cancel([refs[2]], 5)
+    await harness.executor.cancel([refs[2]], 60)
     cancelled = await harness.end(refs[2])
     others = [await waits_for(harness, ref, "JobHeldUser") for ref in (refs[0], refs[3])]
 
@@ -103,7 +103,7 @@ def test_status_and_why_tell_that_a_job_is_held(slurm: Slurm, tmp_path: Path) ->
     states, why = batch.states(), batch.command("why", "p")
     slurm.ask("scontrol", "release", parent)
     slurm.ask("scontrol", "update", f"JobId={parent}", "StartTime=now")
-    leader.communicate(timeout=100)
+    leader.communicate(timeout=120)
 
     assert states == {"p": "QUEUED", "q": "QUEUED"}
     assert "later has taken it and not started it yet: PENDING (JobHeldAdmin)" in why

@@ -59,7 +59,7 @@ def test_a_job_that_loses_its_machine_saves_and_goes_on_as_attempt_2(
             else:
                 # As the controller does, which looks at the time twice a minute.
                 slurm.ask("scancel", "--batch", "--signal=USR1", *slurm.running())
-            out, _ = job.communicate(timeout=100)
+            out, _ = job.communicate(timeout=120)
         finally:
             job.kill()
 
@@ -80,7 +80,7 @@ def take_machine(slurm: Slurm) -> None:
     """Submit a job of a partition that goes before others, for all of its machine."""
     done = subprocess.run(
         ["sbatch", "--partition=high", "--exclusive", "--output=/dev/null", "--chdir=/"],
-        input="#!/bin/sh\nexec sleep 3\n", env=slurm.environment, timeout=60, text=True,
+        input="#!/bin/sh\nexec sleep 3\n", env=slurm.environment, timeout=120, text=True,
         check=False, capture_output=True,
     )  # fmt: skip
     assert not done.returncode, done.stderr

@@ -80,7 +80,7 @@ def test_a_person_is_told_what_was_refused_and_where_to_look(slurm: Slurm, tmp_p
     def runbus(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*RUNBUS, *words], env=home, cwd=tmp_path, capture_output=True, text=True,
-            timeout=100, check=False,
+            timeout=120, check=False,
         )  # fmt: skip
 
     done = runbus("run", "--executor", "cluster", "train.py")

@@ -73,7 +73,7 @@ class Batch:
     def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "runbus.cli", *words], env=self._home, cwd=self.folder,
-            capture_output=True, text=True, timeout=100, check=False,
+            capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
 
     def state(self) -> tuple[str, int]:
@@ -133,7 +133,7 @@ def test_one_that_is_put_back_goes_on_as_its_next_attempt(batch: Batch) -> None:
         batch.until("QUEUED", 2)
         batch.go.touch()
         batch.begins_again()
-        out, _ = leader.communicate(timeout=100)
+        out, _ = leader.communicate(timeout=120)
     logs = batch.ask("logs", "anew", "train")
 
     assert (leader.returncode, batch.state()) == (0, ("SUCCEEDED", 2)), out
@@ -175,7 +175,7 @@ def test_one_whose_machine_is_gone_waits_for_another(batch: Batch) -> None:
         try:
             batch.until("QUEUED", 2)
             batch.ask("cancel", "anew")
-            out, _ = leader.communicate(timeout=100)
+            out, _ = leader.communicate(timeout=120)
         finally:
             batch.slurm.start_node(node)
             wait_until(lambda: is_up(batch.slurm, node))
@@ -191,7 +191,7 @@ def test_one_that_waits_to_begin_anew_is_cancelled_for_good(batch: Batch) -> Non
         batch.put_back()
         batch.until("QUEUED", 2)
         batch.ask("cancel", "anew")
-        out, _ = leader.communicate(timeout=100)
+        out, _ = leader.communicate(timeout=120)
 
     assert batch.state() == ("CANCELLED", 2), out
     assert not batch.slurm.ask("squeue", "-h", "-t", "PD,R").strip()
@@ -203,7 +203,7 @@ def test_one_that_has_ended_by_itself_is_not_begun_anew(batch: Batch) -> None:
     batch.write()
     batch.go.touch()
     with batch.leads("submit", "batch.yaml") as leader:
-        out, _ = leader.communicate(timeout=100)
+        out, _ = leader.communicate(timeout=120)
     assert batch.state() == ("SUCCEEDED", 1), out
     (number,) = [path.read_text().strip() for path in batch.folder.glob("far/*/jobs/*/1/slurm.id")]
     batch.slurm.ask("scontrol", "requeue", number)
@@ -220,7 +220,7 @@ async def test_an_element_of_an_array_goes_on_by_itself(slurm: Slurm, tmp_path: 
         return SlurmExecutor(job_dir=str(tmp_path / "far"), poll_s=0.5, requeue=True)
 
     async with Harness(make, str(tmp_path / "here")) as harness:
-        refs = await harness.submit_all([harness.shell("echo up; exec sleep 60") for _ in "ab"])
+        refs = await harness.submit_all([harness.shell("echo up; exec sleep 600") for _ in "ab"])
         for ref in refs:
             await harness.output(ref, b"up")
             await harness.phase(ref, "running")

@@ -106,7 +106,7 @@ async def test_elements_that_wait_are_cancelled_and_only_those(harness: Harness)
     jobs = [harness.shell("echo ran") for _ in range(3)]
     refs = await harness.submit_all(jobs)
 
-    await harness.executor.cancel(refs[1:], 5)
+    await harness.executor.cancel(refs[1:], 60)
     ended = [await harness.end(ref) for ref in refs[1:]]
     (left,) = (await harness.executor.observe(refs[:1])).values()
 
@@ -140,7 +140,7 @@ async def test_what_is_asked_of_slurm_reaches_it(make: Make, tmp_path: Path, slu
 
     async with Harness(lambda: make(**options), str(tmp_path / "here")) as harness:
         job = harness.shell(
-            "echo $CUDA_VISIBLE_DEVICES; exec sleep 60", resources=Resources(gpus=2)
+            "echo $CUDA_VISIBLE_DEVICES; exec sleep 600", resources=Resources(gpus=2)
         )
         ref = await harness.submit(job)
         await harness.output(ref, b"0,1\n")
@@ -203,7 +203,7 @@ async def test_a_server_that_is_killed_and_starts_again_loses_no_job(
     harness: Harness, server: Slurmrestd
 ) -> None:
     ref = await harness.submit(harness.shell("echo up; sleep 2; exit 6"))
-    lives = await harness.submit(harness.shell("echo up; exec sleep 60"))
+    lives = await harness.submit(harness.shell("echo up; exec sleep 600"))
     await harness.output(lives, b"up")
     await anyio.to_thread.run_sync(server.stop)
     ended = await harness.end(ref)
@@ -229,7 +229,7 @@ async def test_a_job_waits_for_a_server_that_is_away(harness: Harness, server: S
 
 async def test_a_controller_that_is_down_changes_no_state(harness: Harness, slurm: Slurm) -> None:
     ref = await harness.submit(harness.shell("echo up; sleep 2; exit 9"))
-    lives = await harness.submit(harness.shell("echo up; exec sleep 60"))
+    lives = await harness.submit(harness.shell("echo up; exec sleep 600"))
     await harness.output(lives, b"up")
     slurm.stop_controller()
     try:
@@ -252,7 +252,7 @@ async def test_a_job_whose_answer_was_cut_is_adopted_by_its_name(
             return SlurmExecutor(rest=rest, job_dir=str(tmp_path / "remote"), poll_s=0.5)
 
         async with Harness(make, str(tmp_path / "here")) as harness:
-            ref = await harness.submit(harness.shell("echo ran; exec sleep 60"))
+            ref = await harness.submit(harness.shell("echo ran; exec sleep 600"))
             await harness.output(ref, b"ran")
             (number,) = numbers(tmp_path)
             name = slurm.ask("squeue", "-h", "-j", number, "-o", "%j").strip()
@@ -294,7 +294,7 @@ class TestTokens:
         words = ["run", "--executor", "cluster", "train.py"]
         done = subprocess.run(
             [sys.executable, "-m", "runbus.cli", *words], env=home, cwd=folder,
-            capture_output=True, text=True, timeout=100, check=False,
+            capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
 
         assert done.returncode == 0, done.stdout + done.stderr
@@ -317,7 +317,7 @@ def test_the_doctor_asks_the_server_for_the_partitions(
     for _ in range(2):
         done = subprocess.run(
             [sys.executable, "-m", "runbus.cli", "doctor", "--json"], env=home, cwd=tmp_path,
-            capture_output=True, text=True, timeout=100, check=False,
+            capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         checks = {one["title"]: one for one in json.loads(done.stdout)}
         found.append(checks["host localhost: slurmrestd, partition short"])

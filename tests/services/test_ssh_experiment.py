@@ -104,13 +104,13 @@ async def test_an_experiment_on_three_hosts_tells_everything(
 
 
 async def test_a_cancelled_experiment_ends_its_jobs_there(host: Sshd, tmp_path: Path) -> None:
-    job = Job(name="long", task=Command(("sh", "-c", "echo $$; exec sleep 60")))
+    job = Job(name="long", task=Command(("sh", "-c", "echo $$; exec sleep 600")))
     executor = SSHExecutor([tunnel_to(host, tmp_path / "remote")], workdir="/")
     pids: list[int] = []
 
     async with Kernel(plugins=[executor]) as kernel, anyio.create_task_group() as group:
         group.start_soon(ExperimentDraft("far", [job], executor="ssh").run, kernel.bus)
-        seen = await kernel.bus.wait_for(JobStarted, timeout=60)
+        seen = await kernel.bus.wait_for(JobStarted, timeout=120)
         pids.append(seen.pid)
         group.cancel_scope.cancel()
 
@@ -349,7 +349,7 @@ def test_logs_are_read_where_the_job_runs_when_nobody_leads_it(
     batch = tmp_path / "batch.json"
     go = tmp_path / "go"
     waits = f"until [ -e {go} ]; do sleep 0.05; done"
-    command = ["sh", "-c", f"echo up; {waits}; echo behind; exec sleep 60"]
+    command = ["sh", "-c", f"echo up; {waits}; echo behind; exec sleep 600"]
     box = {"type": "ssh", "hosts": ["far"], "job_dir": str(tmp_path / "remote"), "workdir": "/"}
     jobs = [{"name": "talks", "command": command}]
     batch.write_text(json.dumps({"project": "far", "executor": box, "jobs": jobs}))

@@ -102,7 +102,7 @@ def test_a_script_sends_its_own_function_there(host: Sshd, tmp_path: Path) -> No
     done = subprocess.run(
         [sys.executable, "train.py", "executor=@box.yaml", "model.width=4"],
         env=os.environ | {"HOME": str(tmp_path)}, cwd=tmp_path,
-        capture_output=True, text=True, check=False, timeout=100,
+        capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (run,) = runbus.runs(project="train")

@@ -56,7 +56,7 @@ def started(**info: object) -> subprocess.Popen[str]:
 
 
 def told(process: subprocess.Popen[str]) -> list[object]:
-    out, _ = process.communicate(timeout=100)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     found: list[object] = json.loads(out.splitlines()[-1])
     return found

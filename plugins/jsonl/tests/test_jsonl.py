@@ -85,7 +85,7 @@ async def test_a_full_disk_fails_the_plugin_and_nothing_else(tmp_path: Path) -> 
     async with Kernel(plugins=[JsonLines(tmp_path / "out.jsonl")]) as kernel:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
         try:
-            failed = kernel.bus.wait_for(PluginFailed, timeout=40)
+            failed = kernel.bus.wait_for(PluginFailed, timeout=120)
             await kernel.bus.emit(batch(("loss", 1, 1, 0.5)))
             assert "File too large" in (await failed).error
         finally:

@@ -50,7 +50,7 @@ def _study(path: str = "optuna.journal") -> Any:
 
 def _submitted(batch: str) -> int:
     words = [sys.executable, "-m", "runbus.cli", "submit", batch, "--plugin", "optuna"]
-    return subprocess.run(words, check=False, timeout=50).returncode
+    return subprocess.run(words, check=False, timeout=120).returncode
 
 
 def test_each_trial_gets_values_and_the_study_is_told_its_best_value() -> None:
@@ -228,4 +228,4 @@ def test_a_job_without_the_metric_is_a_failed_trial() -> None:
 def test_who_lists_the_plugins_does_not_load_optuna() -> None:
     code = "import sys, runbus_optuna; sys.exit('optuna' in sys.modules)"
 
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=50)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

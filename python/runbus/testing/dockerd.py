@@ -146,7 +146,7 @@ class Dockerd:
             input=given,
             capture_output=True,
             check=True,
-            timeout=60,
+            timeout=120,
         )
         return done.stdout.decode()
 
@@ -245,4 +245,4 @@ def _mounts_below(folder: Path) -> Sequence[str]:
 
 
 def _run(*words: str) -> None:
-    subprocess.run(words, check=False, capture_output=True, timeout=20)
+    subprocess.run(words, check=False, capture_output=True, timeout=120)

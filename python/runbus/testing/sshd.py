@@ -180,4 +180,4 @@ def _parent(pid: int) -> int:
 def _make_key(path: Path) -> None:
     path.unlink(missing_ok=True)
     command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)]
-    subprocess.run(command, check=True, timeout=20)
+    subprocess.run(command, check=True, timeout=120)

@@ -119,7 +119,7 @@ def run(code: str, *, until: str = "", sent: int = 0) -> tuple[int, str]:
                 if line.strip() == until:
                     process.send_signal(sent)
                     break
-        said += process.communicate(timeout=50)[0]
+        said += process.communicate(timeout=120)[0]
     finally:
         process.kill()
     return process.returncode, said
@@ -206,7 +206,7 @@ def test_an_interruption_just_after_the_start_of_a_task_cancels_it(
         def start(task: Callable[[], Awaitable[object]]) -> None:
             patch.undo()
             one._start(task)
-            assert begun.wait(50)
+            assert begun.wait(120)
             raise KeyboardInterrupt
 
         patch.setattr(one, "_start", start)
@@ -277,7 +277,7 @@ def test_what_is_held_and_dropped_ends_without_a_word_at_the_exit_too() -> None:
         [sys.executable, "-c", textwrap.dedent(code)],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=120,
         check=False,
     )
     assert (done.stdout, done.stderr, done.returncode) == ("ended\nended\n", "", 0)

@@ -89,7 +89,7 @@ def run(start: Start) -> Run:
     """Run a script to its end and return what is seen then."""
 
     def run(folder: Path, script: str) -> Observation:
-        start(folder, script).wait(50)
+        start(folder, script).wait(120)
         seen = observe_folder(str(folder))
         assert seen is not None
         return seen
@@ -103,7 +103,7 @@ def cancel(wrapper: list[str]) -> Callable[[Path, int], None]:
 
     def cancel(folder: Path, grace_s: int) -> None:
         command = [*wrapper, "cancel", str(folder), str(grace_s)]
-        subprocess.run(command, check=True, timeout=50)
+        subprocess.run(command, check=True, timeout=120)
 
     return cancel
 
@@ -122,7 +122,7 @@ def run_limited(start: Start, tmp_path: Path) -> Callable[..., Path]:
             folder = tmp_path / f"limit {limit_s}"
             folder.mkdir()
             (folder / "limit").write_text(f"{limit_s} {grace_s if has_grace else 0}\n")
-            start(folder, script).wait(50)
+            start(folder, script).wait(120)
             if (folder / "ready").exists():
                 return folder
         raise AssertionError("it never became ready")
@@ -181,7 +181,7 @@ def run_in_a_world(wrapper: list[str], folder: Path, options: str, script: str) 
     """
     words = ["unshare", "--mount", "--map-root-user", "sh", "-c", WORLD + script]
     command = [*words, "sh", str(folder), options, *wrapper]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if result.returncode == 77 or "unshare" in result.stderr:
         pytest.skip(f"this machine lets nobody mount a tmpfs: {result.stderr.strip()}")
     assert result.returncode == 0, result.stderr

@@ -58,9 +58,9 @@ def launch(wrapper: list[str]) -> Iterator[Launch]:
     yield launch
     for folder, process in started:
         if folder.exists():
-            subprocess.run([*wrapper, "cancel", str(folder), "0"], check=True, timeout=50)
+            subprocess.run([*wrapper, "cancel", str(folder), "0"], check=True, timeout=120)
         process.kill()
-        process.wait(50)
+        process.wait(120)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def ended(launch: Launch) -> Ended:
     """Run a job to its end and return what is seen then."""
 
     def ended(folder: Path, *words: str, **options: object) -> Observation:
-        launch(folder, *words, **options).wait(50)
+        launch(folder, *words, **options).wait(120)
         seen = observe_folder(str(folder))
         assert seen is not None
         return seen
@@ -167,7 +167,7 @@ def test_a_program_that_cannot_be_run_is_told_from_one_that_ran(
 
 @pytest.mark.differs("what the job leaves behind")
 def test_what_a_job_leaves_behind_is_counted(ended: Ended, tmp_path: Path) -> None:
-    ended(tmp_path, "sh", "-c", "for _ in 1 2 3; do sleep 30 & echo $!; done")
+    ended(tmp_path, "sh", "-c", "for _ in 1 2 3; do sleep 600 & echo $!; done")
 
     for pid in (tmp_path / "stdout.log").read_text().split():
         os.kill(int(pid), signal.SIGKILL)
@@ -182,8 +182,8 @@ def test_a_child_that_hides_in_a_session_and_without_the_mark_ends_too(
     job = launch(tmp_path, "sh", "-c", f'sh -c "{hides}" & wait')
     child = int(wait_for_line(tmp_path / "stdout.log"))
 
-    subprocess.run([*wrapper, "cancel", str(tmp_path), "0"], check=True, timeout=50)
-    job.wait(50)
+    subprocess.run([*wrapper, "cancel", str(tmp_path), "0"], check=True, timeout=120)
+    job.wait(120)
 
     # The wrapper has waited for all that it has ended.
     try:
@@ -230,8 +230,8 @@ def test_a_grace_of_less_than_a_second_is_no_whole_one(
         job = launch(folder, "sh", "-c", ignores)
         wait_for_line(folder / "stdout.log")
         start = time.monotonic()
-        subprocess.run([*wrapper, "cancel", str(folder), "0.05"], check=True, timeout=50)
-        job.wait(50)
+        subprocess.run([*wrapper, "cancel", str(folder), "0.05"], check=True, timeout=120)
+        job.wait(120)
         took_s.append(time.monotonic() - start)
 
     assert min(took_s) < 1.0
@@ -288,7 +288,7 @@ def test_what_samples_the_machine_is_started_beside_a_job_that_lasts(
 ) -> None:
     (tmp_path / "sampler").write_text(f"#!/bin/sh\necho >{tmp_path}/began\n")
     (tmp_path / "sampler").chmod(0o755)
-    launch(tmp_path, "sleep", "60")
+    launch(tmp_path, "sleep", "600")
     until = time.monotonic() + patience_s
     while not (tmp_path / "began").exists():
         assert time.monotonic() < until

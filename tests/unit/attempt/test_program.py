@@ -58,9 +58,9 @@ def launch(program: str) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     yield launch
     for folder, process in started:
         if folder.exists():
-            subprocess.run([program, "cancel", str(folder), "0"], check=True, timeout=50)
+            subprocess.run([program, "cancel", str(folder), "0"], check=True, timeout=120)
         process.kill()
-        process.wait(50)
+        process.wait(120)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def ended(launch) -> Callable[..., Observation]:
     """Run a job to its end and return what is seen then."""
 
     def ended(folder: Path, *words: str, **options: object) -> Observation:
-        launch(folder, *words, **options).wait(50)
+        launch(folder, *words, **options).wait(120)
         seen = observe_folder(str(folder))
         assert seen is not None
         return seen
@@ -77,7 +77,7 @@ def ended(launch) -> Callable[..., Observation]:
 
 
 def cancel(program: str, folder: Path, grace: str) -> None:
-    subprocess.run([program, "cancel", str(folder), grace], check=True, timeout=50)
+    subprocess.run([program, "cancel", str(folder), grace], check=True, timeout=120)
 
 
 @pytest.mark.parametrize("code", [126, 127])
@@ -124,7 +124,7 @@ def test_the_end_reaches_a_child_in_a_session_of_its_own(
             (folder / "limit").write_text(f"{limit_s} 5\n")
         wrapper = launch(folder, sys.executable, "-c", ELSEWHERE)
         if end == "limit":
-            wrapper.wait(50)
+            wrapper.wait(120)
         if end != "limit" or (folder / "stdout.log").read_bytes():
             break
     child = int(wait_for_line(folder / "stdout.log"))
@@ -133,7 +133,7 @@ def test_the_end_reaches_a_child_in_a_session_of_its_own(
         cancel(program, folder, "5")
     elif end == "signal":
         wrapper.terminate()
-    wrapper.wait(50)
+    wrapper.wait(120)
 
     assert not is_alive(child)
     seen = observe_folder(str(folder))
@@ -153,7 +153,7 @@ def test_a_child_in_a_group_of_its_own_ends_too(
     child = int(wait_for_line(tmp_path / "stdout.log"))
 
     cancel(program, tmp_path, "5")
-    wrapper.wait(50)
+    wrapper.wait(120)
 
     assert not is_alive(child)
 
@@ -181,7 +181,7 @@ def test_what_a_job_leaves_behind_is_reported_or_ended(
     if leftovers:
         request += b"leftovers 4\nkill\n"
     (tmp_path / "request").write_bytes(request)
-    subprocess.run([program, "run", str(tmp_path)], check=True, timeout=50, start_new_session=True)
+    subprocess.run([program, "run", str(tmp_path)], check=True, timeout=120, start_new_session=True)
 
     orphan = int(wait_for_line(tmp_path / "stdout.log"))
     record = json.loads((tmp_path / "exit.json").read_text())
@@ -230,7 +230,7 @@ def test_processes_that_fork_without_end_are_ended(
         pytest.skip("this machine lets nobody make a control group")
 
     cancel(program, tmp_path, "0.2")
-    wrapper.wait(50)
+    wrapper.wait(120)
 
     assert [pid for pid in processes() if str(tmp_path).encode() in command_line(pid)] == []
     assert json.loads((tmp_path / "exit.json").read_text())["left"] == 0
@@ -300,7 +300,7 @@ def test_any_words_and_values_arrive_as_they_are(
     show = "printf '%s\\0' \"$@\"; tr '\\0' '\\n' </dev/null; cat /proc/self/environ >environ"
     request = render_request(job_in(folder, "/bin/sh", "-c", show, "sh", *words, env=values))
     (folder / "request").write_bytes(request)
-    subprocess.run([program, "run", str(folder)], check=True, timeout=50, env={"PATH": "/bin"})
+    subprocess.run([program, "run", str(folder)], check=True, timeout=120, env={"PATH": "/bin"})
 
     assert (folder / "stdout.log").read_bytes() == b"".join(
         word.encode() + b"\0" for word in words or [""]

@@ -42,14 +42,14 @@ def test_a_job_that_is_ended_before_it_is_released_has_a_record_of_its_end(
         child = child_of(wrapper.pid)
         ended = os.pidfd_open(child)
         os.kill(child, number)
-        assert select.select([ended], [], [], 30)[0]
+        assert select.select([ended], [], [], 120)[0]
         os.close(ended)
         with open(tmp_path / "pid.json", "rb") as record:
             record.read()
-        wrapper.wait(50)
+        wrapper.wait(120)
     finally:
         wrapper.kill()
-        wrapper.wait(50)
+        wrapper.wait(120)
     os.unlink(tmp_path / "pid.json")
 
     assert wrapper.returncode == 0

@@ -54,7 +54,7 @@ def waiting(program: str, folder: Path) -> Iterator[Callable[[int], subprocess.P
     yield waiting
     for wrapper in started:
         wrapper.kill()
-        wrapper.wait(50)
+        wrapper.wait(120)
 
 
 def start(folder: Path, most: int, *argv: str) -> subprocess.Popen[bytes]:
@@ -81,7 +81,7 @@ def test_a_job_waits_until_there_is_room_for_its_process(waiting, folder: Path) 
 
     raised = ["prlimit", "--pid", str(wrapper.pid), f"--nproc={ENOUGH}"]
     subprocess.run(raised, check=True, user=STRANGER, group=STRANGER, extra_groups=[])
-    wrapper.wait(50)
+    wrapper.wait(120)
 
     assert json.loads((folder / "exit.json").read_text())["status"] == 0
     assert (folder / "stdout.log").read_text() == "ran\n"
@@ -99,8 +99,8 @@ def test_a_job_that_waits_for_room_can_be_ended(
     if by == "TERM":
         wrapper.terminate()
     else:
-        subprocess.run([program, "cancel", str(folder), "0"], check=True, timeout=50)
-    wrapper.wait(50)
+        subprocess.run([program, "cancel", str(folder), "0"], check=True, timeout=120)
+    wrapper.wait(120)
 
     record = json.loads((folder / "exit.json").read_text())
     assert (record["signal"], record["reason"]) == (signal.SIGTERM, reason)
@@ -116,7 +116,7 @@ def test_where_there_is_no_room_for_a_second_process_the_wrapper_keeps_what_a_jo
     with start(
         folder, 2, "sh", "-c", "echo first; exec sh -c 'echo second; exec sleep 0.2'"
     ) as wrapper:
-        wrapper.wait(50)
+        wrapper.wait(120)
 
     assert json.loads((folder / "exit.json").read_text())["status"] == 0
     assert (folder / "stdout.log").read_text() == "first\nsecond\n"

@@ -92,6 +92,6 @@ def test_no_variable_of_the_job_parts_the_words_that_start_it() -> None:
     job = replace(JOB, argv=("echo", "hello"), cwd="/", env={"IFS": "x"}, bootstrap=())
     script = "rb_alone=/usr/bin/setsid\n" + render_script(job)
 
-    done = subprocess.run(["sh", "-c", script], capture_output=True, timeout=50, check=False)
+    done = subprocess.run(["sh", "-c", script], capture_output=True, timeout=120, check=False)
 
     assert (done.stdout, done.stderr) == (b"hello\n", b"")

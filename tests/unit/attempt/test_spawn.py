@@ -49,7 +49,7 @@ signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 words = ("/bin/sh", "-c", "grep -E 'Sig(Blk|Ign)' /proc/$$/status >{tmp_path}/told")
 os.waitpid(spawn(words, {{}}).wait(), 0)
 """
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 
     masks = dict(line.split(":\t") for line in (tmp_path / "told").read_text().splitlines())
     ours = 1 << signal.SIGTERM - 1 | 1 << signal.SIGPIPE - 1 | 1 << signal.SIGINT - 1

@@ -52,9 +52,9 @@ def test_what_a_shell_does_not_tell_is_not_guessed(
 
 
 def test_a_kill_from_outside_is_recorded(start, wait_for_line, tmp_path: Path) -> None:
-    wrapper = start(tmp_path, "echo $$; exec sleep 60")
+    wrapper = start(tmp_path, "echo $$; exec sleep 600")
     os.kill(int(wait_for_line(tmp_path / "stdout.log")), signal.SIGKILL)
-    wrapper.wait(50)
+    wrapper.wait(120)
 
     seen = observe_folder(str(tmp_path))
     assert seen is not None
@@ -120,7 +120,7 @@ def test_a_job_without_room_for_its_records_does_not_run_and_says_so(in_a_world)
 
 def test_the_record_has_its_place_before_the_end(start, cancel, wait_for_line, tmp_path) -> None:
     """Whole or not there, though it is written in place: blank is not there."""
-    wrapper = start(tmp_path, "echo up; exec sleep 60")
+    wrapper = start(tmp_path, "echo up; exec sleep 600")
     wait_for_line(tmp_path / "stdout.log")
     blank = (tmp_path / "exit.json").read_bytes()
     seen = observe_folder(str(tmp_path))
@@ -129,7 +129,7 @@ def test_the_record_has_its_place_before_the_end(start, cancel, wait_for_line, t
     assert seen.phase == "running"
 
     cancel(tmp_path, 0)
-    wrapper.wait(50)
+    wrapper.wait(120)
     record = (tmp_path / "exit.json").read_bytes()
     assert len(record) == len(blank)
     for length in range(1, len(record.rstrip())):

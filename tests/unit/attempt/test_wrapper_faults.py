@@ -26,14 +26,14 @@ def edit_record(folder: Path, **changes: object) -> None:
 def test_a_job_outlives_its_wrapper_and_is_still_within_reach(
     start, cancel, wait_for_line, tmp_path: Path
 ) -> None:
-    wrapper = start(tmp_path, "echo $$; exec sleep 60")
+    wrapper = start(tmp_path, "echo $$; exec sleep 600")
     pid = int(wait_for_line(tmp_path / "stdout.log"))
 
     wrapper.kill()
-    wrapper.wait(50)
+    wrapper.wait(120)
     assert is_running(str(tmp_path))
 
-    cancel(tmp_path, 5)
+    cancel(tmp_path, 60)
     seen = observe_folder(str(tmp_path))
     assert not is_running(str(tmp_path)), pid
     assert seen is not None
@@ -54,7 +54,7 @@ def test_a_process_that_has_the_number_of_the_job_is_left_alone(
     cancel(tmp_path, 0)
 
     os.kill(pid, signal.SIGUSR1)
-    wrapper.wait(50)
+    wrapper.wait(120)
     seen = observe_folder(str(tmp_path))
     assert seen is not None
     assert seen.exit_code == 5
@@ -77,7 +77,7 @@ def test_a_process_that_only_has_the_number_is_left_alone(
     os.kill(pid, signal.SIGUSR1)
     wait_until(lambda: not is_alive(pid))
     wrapper.send_signal(signal.SIGCONT)
-    wrapper.wait(50)
+    wrapper.wait(120)
     seen = observe_folder(str(tmp_path))
     assert seen is not None
     assert seen.exit_code == 5
@@ -91,8 +91,8 @@ def test_a_job_that_has_no_session_yet_is_cancelled(
     (tmp_path / "request.sh").write_text("echo up; read -r _ <never")
     with subprocess.Popen([*wrapper, "run", str(tmp_path)], start_new_session=True) as running:
         wait_for_line(tmp_path / "stdout.log")
-        cancel(tmp_path, 10)
-        running.wait(20)
+        cancel(tmp_path, 60)
+        running.wait(120)
 
     seen = observe_folder(str(tmp_path))
     assert seen is not None
@@ -109,14 +109,14 @@ def test_the_heart_of_a_job_beats_while_it_runs(
     start, cancel, wait_for_line, tmp_path: Path
 ) -> None:
     (tmp_path / "beat").write_text("0.05\n")
-    wrapper = start(tmp_path, "exec sleep 60")
+    wrapper = start(tmp_path, "exec sleep 600")
     first = wait_for_line(tmp_path / "heartbeat").strip()
     changed = 'until read -r now <"$0" && [ "$now" != "$1" ]; do sleep 0.01; done'
     command = ["sh", "-c", changed, str(tmp_path / "heartbeat"), first]
-    subprocess.run(command, timeout=50, check=True)
+    subprocess.run(command, timeout=120, check=True)
 
     cancel(tmp_path, 0)
-    wrapper.wait(50)
+    wrapper.wait(120)
     assert float((tmp_path / "heartbeat").read_text()) > float(first)
 
 
@@ -160,7 +160,7 @@ def test_a_job_gets_what_it_was_given_and_nothing_else(
     (folder / "request.sh").write_text(render_script(job))
     environment = {"PATH": os.environ["PATH"], **INHERITED}
     command = [*wrapper, "run", str(folder)]
-    subprocess.run(command, env=environment, start_new_session=True, check=True, timeout=50)
+    subprocess.run(command, env=environment, start_new_session=True, check=True, timeout=120)
 
     env, working, given = json.loads((folder / "stdout.log").read_text())
     added = {"BOOTSTRAPPED": "a"} if bootstrap else {}
@@ -192,7 +192,7 @@ def test_the_program_leads_a_session_whose_number_is_in_the_record(
     )
     (tmp_path / "request.sh").write_text(render_script(job))
     command = [*wrapper, "run", str(tmp_path)]
-    subprocess.run(command, start_new_session=True, check=True, timeout=50)
+    subprocess.run(command, start_new_session=True, check=True, timeout=120)
 
     pid = json.loads((tmp_path / "pid.json").read_text())["pid"]
     assert (tmp_path / "stdout.log").read_text().split() == [str(pid)] * 3
@@ -221,7 +221,7 @@ def test_a_job_whose_first_thread_has_ended_lives_and_is_ended(
 
     assert is_running(str(tmp_path))
     cancel(tmp_path, grace)
-    wrapper.wait(50)
+    wrapper.wait(120)
 
     assert not is_running(str(tmp_path))
     seen = observe_folder(str(tmp_path))
@@ -235,14 +235,14 @@ def state_of(pid: int) -> str:
 
 
 ESCAPES = {
-    "a session of its own": "setsid sleep 60 & echo $!; wait",
-    "a session of an orphan": "(setsid sh -c 'echo $$; exec sleep 60' &) ; sleep 60",
-    "a process group": "set -m; sleep 60 & echo $!; wait",
-    "timeout": "timeout 60 sh -c 'echo $$; exec sleep 60'",
+    "a session of its own": "setsid sleep 600 & echo $!; wait",
+    "a session of an orphan": "(setsid sh -c 'echo $$; exec sleep 600' &) ; sleep 600",
+    "a process group": "set -m; sleep 600 & echo $!; wait",
+    "timeout": "timeout 600 sh -c 'echo $$; exec sleep 600'",
 }
 
 
-@pytest.mark.parametrize("grace", [0, 10])
+@pytest.mark.parametrize("grace", [0, 60])
 @pytest.mark.parametrize("escape", ESCAPES)
 def test_what_a_job_started_elsewhere_ends_with_it(
     start, cancel, wait_for_line, wait_for_sleep, tmp_path: Path, escape: str, grace: int
@@ -253,7 +253,7 @@ def test_what_a_job_started_elsewhere_ends_with_it(
 
     cancel(tmp_path, grace)
 
-    wrapper.wait(50)
+    wrapper.wait(120)
     wait_until(lambda: not is_alive(pid))
 
 
@@ -274,12 +274,12 @@ def test_a_process_outside_of_the_job_is_left_alone(
 
     To the program it is the job's all the same, as a child of the job.
     """
-    other = f"RUNBUS_ATTEMPT={tmp_path}/other setsid sh -c 'echo $$; exec sleep 60' & wait"
+    other = f"RUNBUS_ATTEMPT={tmp_path}/other setsid sh -c 'echo $$; exec sleep 600' & wait"
     wrapper = start(tmp_path, other)
     pid = int(wait_for_line(tmp_path / "stdout.log"))
 
     cancel(tmp_path, 0)
-    wrapper.wait(50)
+    wrapper.wait(120)
 
     assert Path(f"/proc/{pid}").exists()
     os.kill(pid, signal.SIGKILL)
@@ -291,15 +291,15 @@ def test_a_cancelled_job_that_ends_well_says_that_it_was_cancelled(
     wrapper = start(tmp_path, "trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done")
     wait_for_line(tmp_path / "stdout.log")
 
-    cancel(tmp_path, 10)
-    wrapper.wait(50)
+    cancel(tmp_path, 60)
+    wrapper.wait(120)
 
     seen = observe_folder(str(tmp_path))
     assert seen is not None
     assert (seen.exit_code, seen.reason) == (0, CANCELLED)
 
 
-@pytest.mark.parametrize(("script", "left"), [("sleep 60 & echo $!", True), ("echo 0", False)])
+@pytest.mark.parametrize(("script", "left"), [("sleep 600 & echo $!", True), ("echo 0", False)])
 def test_whether_something_outlived_the_job_is_on_record(
     run, tmp_path: Path, script: str, left: bool
 ) -> None:

@@ -160,11 +160,11 @@ async def test_an_error_of_a_background_task_or_a_thread_event_is_its_plugins_ow
         bad = Plugin("bad").on(Fact, fail)
         await k.start_plugin(bad)
         await asyncio.to_thread(k.bus.publish_from_thread, Fact())
-        await asyncio.wait_for(dispatched.wait(), 50)
+        await asyncio.wait_for(dispatched.wait(), 120)
         dispatched.clear()
         # The inbox lives on.
         await asyncio.to_thread(k.bus.publish_from_thread, Fact())
-        await asyncio.wait_for(dispatched.wait(), 50)
+        await asyncio.wait_for(dispatched.wait(), 120)
         health = k.health().plugins["task"]
 
     assert "PluginCrashed" not in health.error
@@ -263,7 +263,7 @@ async def test_an_event_of_which_nothing_can_be_asked_comes_to_every_reader() ->
             {"overflow": "conflate", "key": lambda event: Prickly()},
         ]
         streams = [bus.stream(Odds, maxsize=2, **one).open() for one in options]
-        waiting = bus.wait_for(Odds, lambda event: event.number == 2, timeout=30)
+        waiting = bus.wait_for(Odds, lambda event: event.number == 2, timeout=120)
         bus.add_tap(Watching())
         for number in range(3):
             bus.emit_nowait(Odds(number))

@@ -358,7 +358,7 @@ async def test_a_receipt_is_not_waited_for_from_within_either(kernel_factory):
 
     errors: list[Any] = []
     kernel = await kernel_factory(FakePlugin("p", {A: again, Awaits: awaits}))
-    await asyncio.wait_for(kernel.bus.publish(A(0)), 50)
+    await asyncio.wait_for(kernel.bus.publish(A(0)), 120)
 
     assert [type(error.__cause__) for error in errors] == [WouldDeadlock]
 

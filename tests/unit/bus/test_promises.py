@@ -286,7 +286,7 @@ async def test_a_task_that_a_handler_waits_for_keeps_the_order_of_events(kernel_
 
     async def first(event):
         if event.number == 1:
-            receipt = await asyncio.wait_for(kernel.bus.publish(Fact(2)), 50)
+            receipt = await asyncio.wait_for(kernel.bus.publish(Fact(2)), 120)
             assert receipt.queued
         seen.append(("first", event.number))
 
@@ -701,7 +701,7 @@ async def test_a_handler_that_blocks_in_its_thread_is_left_there_when_its_time_i
     ended: list[Any] = []
 
     def blocks(event):
-        free.wait(50)
+        free.wait(120)
         ended.append(event)
 
     kernel = await kernel_factory()
@@ -914,7 +914,7 @@ async def test_a_reader_that_ends_releases_the_publishers_at_once(kernel_factory
     waiting = asyncio.create_task(kernel.bus.emit(Tick(2)))
     await asyncio.sleep(0)
     stream.close()
-    done, _ = await asyncio.wait([waiting], timeout=30)
+    done, _ = await asyncio.wait([waiting], timeout=120)
 
     assert done == {waiting}
     assert stream.statistics().refused == 1
@@ -928,7 +928,7 @@ async def test_a_publisher_goes_on_as_soon_as_there_is_room(kernel_factory):
     await asyncio.sleep(0)
 
     assert await anext(stream) == Tick(1)
-    done, _ = await asyncio.wait([waits], timeout=30)
+    done, _ = await asyncio.wait([waits], timeout=120)
     assert done == {waits}
     assert await anext(stream) == Tick(2)
 
@@ -962,7 +962,7 @@ async def test_a_thread_that_waits_for_room_is_woken(kernel_factory, ends):
 
     def fill():
         for number in range(INBOX_LIMIT + 1):  # the first of them is being handled
-            kernel.bus.publish_from_thread(Fact(number), timeout=50)
+            kernel.bus.publish_from_thread(Fact(number), timeout=120)
         filled.set()
         try:
             told.append(kernel.bus.publish_from_thread(Fact(), timeout=600))

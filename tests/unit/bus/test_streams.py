@@ -45,7 +45,7 @@ async def test_a_stream_that_was_not_opened_is_not_waited_for(kernel_factory, re
     stream = kernel.bus.stream(Tick)
 
     with pytest.raises(BusError, match="stream of Tick is not open: read it inside `async with`"):
-        await asyncio.wait_for(getattr(stream, read)(), 50)
+        await asyncio.wait_for(getattr(stream, read)(), 120)
 
 
 CASES = [
@@ -98,7 +98,7 @@ async def test_every_loss_is_told_before_the_stream_ends(kernel_factory, overflo
             got.append(await anext(stream))
         kernel.bus.seal()
         if how == "batch":
-            while items := await asyncio.wait_for(stream.batch(), 30):
+            while items := await asyncio.wait_for(stream.batch(), 120):
                 got += items
         else:
             got += [item async for item in stream]

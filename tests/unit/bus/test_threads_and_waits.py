@@ -50,7 +50,7 @@ async def test_streams_and_facts_of_several_threads_all_arrive(kernel_factory):
 
     def work():
         for number in range(300):
-            assert kernel.bus.publish_from_thread(Tick(number), timeout=50)
+            assert kernel.bus.publish_from_thread(Tick(number), timeout=120)
 
     async with kernel.bus.stream(Tick, maxsize=2000) as stream:
         await asyncio.gather(*(asyncio.to_thread(work) for _ in range(4)))
@@ -87,7 +87,7 @@ async def test_a_thread_that_waits_for_room_goes_on_when_there_is_some(kernel_fa
     kernel = await kernel_factory(seen)
 
     def work():
-        return [kernel.bus.publish_from_thread(Fact(n), timeout=50) for n in range(count)]
+        return [kernel.bus.publish_from_thread(Fact(n), timeout=120) for n in range(count)]
 
     assert all(await asyncio.to_thread(work))
     await idle(kernel.bus)
@@ -407,7 +407,7 @@ def flood(bus: Any, limit: int, stopped: threading.Event | None = None) -> int:
         if stopped is not None and stopped.is_set():
             return number
         try:
-            assert bus.publish_from_thread(Fact(number), timeout=50)
+            assert bus.publish_from_thread(Fact(number), timeout=120)
         except BusClosed:
             return number
     return limit
@@ -490,6 +490,6 @@ def test_what_waits_in_the_inbox_is_dispatched_if_the_loop_goes_on_after_an_exit
     task = loop.create_task(both())
     with pytest.raises(SystemExit):
         loop.run_until_complete(task)
-    loop.run_until_complete(asyncio.wait_for(task, 30))
+    loop.run_until_complete(asyncio.wait_for(task, 120))
     loop.close()
     assert len(seen) == 2

@@ -108,7 +108,7 @@ def test_ls_prints_what_was_asked_for_as_json() -> None:
         "--sort",
         "val/loss:min",
     ]
-    made = subprocess.run(command, capture_output=True, check=True, timeout=60)
+    made = subprocess.run(command, capture_output=True, check=True, timeout=120)
 
     assert [tuple(one.values()) for one in json.loads(made.stdout)] == [
         ("b", 10),
@@ -119,7 +119,7 @@ def test_ls_prints_what_was_asked_for_as_json() -> None:
 
 @pytest.mark.parametrize("value", ["3", "epoch=3", "step=", "step=1e3", f"step={1 << 63}"])
 def test_a_step_that_is_none_is_refused(value: str) -> None:
-    made = subprocess.run([RUNBUS, "ls", "--at", value], capture_output=True, timeout=60)
+    made = subprocess.run([RUNBUS, "ls", "--at", value], capture_output=True, timeout=120)
 
     assert made.returncode == 2
     assert b"is not a step: write step=1000" in made.stderr

@@ -32,7 +32,7 @@ def runs(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def compare(*words: str, status: int = 0) -> tuple[str, str]:
-    made = subprocess.run([RUNBUS, "compare", *words], capture_output=True, text=True, timeout=60)
+    made = subprocess.run([RUNBUS, "compare", *words], capture_output=True, text=True, timeout=120)
     assert made.returncode == status, made.stderr
     return made.stdout, made.stderr
 

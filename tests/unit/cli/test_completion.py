@@ -189,7 +189,7 @@ def test_what_leads_a_detached_batch_loads_its_plugins_in_the_folder_it_was_subm
 def test_the_end_of_jobs_does_not_wait_for_a_plugin_that_is_gone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    jobs = [Job(name="a", task=Command(("sleep", "60")))]
+    jobs = [Job(name="a", task=Command(("sleep", "600")))]
     stored = ExperimentDraft("p", jobs, plugins=["no-such-plugin"]).prepare()
     stored.intend()
 

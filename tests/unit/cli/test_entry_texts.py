@@ -94,7 +94,7 @@ def said(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {name: os.environ[name] for name in ("PATH", "RUNBUS_HOME") if name in os.environ}
     return subprocess.run(
         [sys.executable, "train.py", *words],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=50,
+        cwd=folder, capture_output=True, text=True, check=False, timeout=120,
         env=environment | {"COLUMNS": "200", "PYTHONUTF8": "1"},
     )  # fmt: skip
 

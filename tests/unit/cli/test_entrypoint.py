@@ -348,7 +348,7 @@ def test_a_script_ends_with_the_status_of_its_words(tmp_path: Path) -> None:
     def call(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, script, *words],
-            capture_output=True, text=True, check=False, env=os.environ, timeout=50,
+            capture_output=True, text=True, check=False, env=os.environ, timeout=120,
         )  # fmt: skip
 
     assert call("steps=2").stdout == "trained 2\n"
@@ -448,7 +448,7 @@ def test_a_detached_run_is_left_to_the_supervisor(tmp_path: Path) -> None:
     assert os.path.basename(run.experiment_folder) == done.stdout.strip()
     attached = subprocess.run(
         [sys.executable, "-m", "runbus.cli", "attach", done.stdout.strip()],
-        capture_output=True, text=True, check=False, timeout=50,
+        capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert attached.returncode == 0, attached.stderr
     assert runbus.open_run(run.id).result["lr"] == 2.0
@@ -480,7 +480,7 @@ def call(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     (folder / "train_job.py").write_text(JOB)
     return subprocess.run(
         [sys.executable, "train_job.py", *words],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=50,
+        cwd=folder, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
 
 

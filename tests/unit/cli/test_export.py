@@ -124,7 +124,7 @@ def test_names_that_hold_terminal_controls_are_shown_escaped(folder: Path) -> No
     made = subprocess.run(
         [RUNBUS, "export", "a", "--to", "csv", "-o", out],
         capture_output=True,
-        timeout=60,
+        timeout=120,
         check=True,
     )
 

@@ -103,7 +103,7 @@ def test_any_program_is_run_as_a_job_and_the_package_is_a_program(tmp_path: Path
     words = ("run", "--json", "--", "sh", "-c", "echo ran >out; exit 3")
     ran = subprocess.run(
         (sys.executable, "-m", "runbus", *words),
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50,
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
 
     assert ran.returncode == 1

@@ -17,7 +17,7 @@ def said(script: str, home: Path) -> str:
     done = subprocess.run(
         ["sh", "-c", script.replace("runbus", RUNBUS)],
         env=os.environ | {"RUNBUS_HOME": str(home)},
-        capture_output=True, text=True, timeout=50, check=False,
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     return done.stderr
 

@@ -178,7 +178,7 @@ def test_what_a_service_prints_is_no_part_of_the_answer_for_programs(folder: Pat
     (folder / "other.yaml").write_text(f'version: "1.0"\nplugins: {{{service}}}\n')
     for command in ("check", "health"):
         words = [RUNBUS, "hub", command, "other.yaml", "--json"]
-        done = subprocess.run(words, check=False, timeout=50, capture_output=True, text=True)
+        done = subprocess.run(words, check=False, timeout=120, capture_output=True, text=True)
         assert isinstance(json.loads(done.stdout), dict)
         assert (done.returncode, "noise: import" in done.stderr) == (0, True)
 
@@ -189,7 +189,7 @@ def test_modules_are_found_beside_the_file_that_names_them(folder: Path, capfd: 
     service = "datastream: {enabled: true, module: beside_the_file, class: Noisy}"
     file = folder / "inner" / "other.yaml"
     file.write_text(f'version: "1.0"\nplugins: {{{service}}}\n')
-    done = subprocess.run([RUNBUS, "hub", "check", "inner/other.yaml"], check=False, timeout=50)
+    done = subprocess.run([RUNBUS, "hub", "check", "inner/other.yaml"], check=False, timeout=120)
 
     assert done.returncode == 0, capfd.readouterr().err
 

@@ -28,7 +28,7 @@ def batch(tmp_path: Path, home: Path) -> str:
     ]
     path = tmp_path / "b.json"
     path.write_text(json.dumps({"project": "both", "jobs": jobs}))
-    subprocess.run([RUNBUS, "submit", str(path)], capture_output=True, check=True, timeout=60)
+    subprocess.run([RUNBUS, "submit", str(path)], capture_output=True, check=True, timeout=120)
     folder = find_experiment("both")
     train, evaluate = (Path(one.folder) for one in job_statuses(folder))
     marks = [b"%019d %016d %016d\n" % (at * SECOND, out, 0) for at, out in [(1, 2), (2, 4)]]
@@ -40,7 +40,7 @@ def batch(tmp_path: Path, home: Path) -> str:
 
 
 def logs(*words: str, status: int = 0) -> tuple[str, str]:
-    made = subprocess.run([RUNBUS, "logs", *words], capture_output=True, timeout=60, check=False)
+    made = subprocess.run([RUNBUS, "logs", *words], capture_output=True, timeout=120, check=False)
     assert made.returncode == status, made.stderr
     return made.stdout.decode(), made.stderr.decode()
 
@@ -96,10 +96,10 @@ def test_all_attempts_are_shown_and_what_each_has_written_is_told_apart(
     ]
     path = tmp_path / "b.json"
     path.write_text(json.dumps({"project": "tried", "jobs": jobs}))
-    subprocess.run([RUNBUS, "submit", str(path)], capture_output=True, check=False, timeout=60)
+    subprocess.run([RUNBUS, "submit", str(path)], capture_output=True, check=False, timeout=120)
 
     both = subprocess.run(
-        [RUNBUS, "logs", "tried"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
+        [RUNBUS, "logs", "tried"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120,
         check=True, text=True,
     )  # fmt: skip
 

@@ -132,14 +132,14 @@ def test_ctrl_c_in_attach_and_cancel_says_what_happens_to_the_jobs(tmp_path: Pat
                 _interrupt_when(cancel, lambda: read_jobs(run.experiment_folder)["a"].cancelling)
                 assert "the end of the jobs stays requested" in cancel.stderr.read()
         finally:
-            subprocess.run([RUNBUS, "cancel", "--grace", "0", name], check=True, timeout=50)
+            subprocess.run([RUNBUS, "cancel", "--grace", "0", name], check=True, timeout=120)
 
 
 def test_ctrl_c_before_the_request_of_a_cancel_says_that_the_jobs_continue(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = batch(tmp_path, command=["true"])
-    subprocess.run([RUNBUS, "submit", path], check=True, capture_output=True, timeout=50)
+    subprocess.run([RUNBUS, "submit", path], check=True, capture_output=True, timeout=120)
     (run,) = runbus.runs()
 
     def at_the_loop(frame: FrameType, _event: str, _arg: object) -> None:

@@ -131,7 +131,7 @@ def test_a_name_is_kept_or_refused_where_the_disk_is_full(home: Path) -> None:
         "except runbus.errors.HomeUnusable: print('refused')\n"
     )
     made = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True
     )
     assert made.stdout == "refused\n"
     assert run.shown_names == {}

@@ -50,7 +50,7 @@ def test_a_new_extension_passes_its_own_tests(tmp_path: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -235,7 +235,7 @@ def test_a_run_whose_config_is_no_unicode_does_not_hide_the_others(
         [sys.executable, "-m", "runbus.cli", "show", "latin"],
         env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"},
         capture_output=True,
-        timeout=50,
+        timeout=120,
         check=True,
     )
     assert b"data = ?t?.csv" in shown.stdout

@@ -43,7 +43,7 @@ def test_a_program_s_own_events_are_fed_once_its_module_is_imported(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (here / f"{MODULE}.py").write_text(PROGRAM)
-    subprocess.run([sys.executable, "-c", RECORD], check=True, timeout=50)
+    subprocess.run([sys.executable, "-c", RECORD], check=True, timeout=120)
 
     assert run_command(["replay", "trace"]) == 1
     said = capsys.readouterr().err

@@ -61,7 +61,7 @@ def test_every_command_works_with_closed_streams(tmp_path: Path, closed: list[in
 def test_a_status_is_told_where_nothing_can_be_printed(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "runbus.cli", "nothing"], stderr=full, timeout=50, check=False
+            [sys.executable, "-m", "runbus.cli", "nothing"], stderr=full, timeout=120, check=False
         )
 
     assert done.returncode == 2
@@ -85,7 +85,7 @@ def test_a_reader_that_went_away_is_told_from_a_failure(tmp_path: Path, words: l
             env={**os.environ, "RUNBUS_HOME": str(tmp_path)},
             stdout=unread,
             stderr=subprocess.PIPE,
-            timeout=60,
+            timeout=120,
             check=False,
         )
     assert (ended.returncode, ended.stderr) == (141, b"")
@@ -101,11 +101,11 @@ def test_names_are_utf8_whatever_the_locale_is(tmp_path: Path) -> None:
         [*words, "submit", tmp_path / "b.yaml"],
         env=env,
         capture_output=True,
-        timeout=50,
+        timeout=120,
         check=True,
     )
     logs = subprocess.run(
-        [*words, "logs", "\u00e9".encode()], env=env, capture_output=True, timeout=50, check=True
+        [*words, "logs", "\u00e9".encode()], env=env, capture_output=True, timeout=120, check=True
     )
 
     assert made.stdout.isascii()

@@ -116,7 +116,7 @@ def test_a_sweep_whose_leader_was_killed_continues_where_it_was(folder: Path) ->
         assert second.stderr is not None
         assert any(told in line for line in second.stderr)
         (folder / "go").write_text("on\n")
-        second.communicate(timeout=50)
+        second.communicate(timeout=120)
 
     assert second.returncode == 0
     assert (folder / "ran").read_text() == "--a=1\n--a=2\n"
@@ -235,13 +235,13 @@ def test_a_sweep_is_cancelled_as_one_and_other_jobs_go_on(
     path.write_text(
         "project: p\nmax_parallel: 2\njobs:\n"
         "  - {name: other, command: [cat, go]}\n"
-        "  - {name: s, command: [sleep, '60'], sweep: {trials: 3}}\n"
+        "  - {name: s, command: [sleep, '600'], sweep: {trials: 3}}\n"
     )
     words = [os.path.join(os.path.dirname(sys.executable), "runbus"), "submit", str(path)]
     with subprocess.Popen(words, stderr=subprocess.DEVNULL) as leader:
         with (folder / "go").open("w"):  # until the other job reads it, and so has begun
             assert run_command(["cancel", "s", "--grace", "1"]) == 0
-        assert leader.wait(50) == 1
+        assert leader.wait(120) == 1
 
     (batch,) = batches("p")
     assert batch.states == {"SUCCEEDED": 1, "CANCELLED": 3}

@@ -156,7 +156,7 @@ def terminal(home: None) -> Iterator[Terminal]:
     finally:
         if one.process.poll() is None:
             one.process.kill()
-        one.process.wait(50)
+        one.process.wait(120)
         os.close(one.file)
         os.close(one.child)
 
@@ -169,7 +169,7 @@ def test_keys_sort_pause_and_quit_and_the_terminal_is_as_before(terminal: Termin
     terminal.wait_until(lambda shown: "every 0.5 s  paused" in shown)
     terminal.type("q")
     terminal.wait_until(lambda shown: shown.endswith("\x1b[?1049l"))
-    assert terminal.process.wait(50) == 0
+    assert terminal.process.wait(120) == 0
     assert termios.tcgetattr(terminal.child) == terminal.before
 
 
@@ -177,5 +177,5 @@ def test_a_top_that_is_ended_leaves_the_terminal_as_it_was(terminal: Terminal) -
     terminal.wait_until(lambda shown: "sort by cpu" in shown)
     terminal.process.send_signal(signal.SIGTERM)
     terminal.wait_until(lambda shown: "\x1b[?1049l" in shown)
-    terminal.process.wait(50)
+    terminal.process.wait(120)
     assert termios.tcgetattr(terminal.child) == terminal.before

@@ -121,7 +121,7 @@ def test_one_that_is_cut_short_is_finished_by_the_next(made: Path, what: str, st
     remove_run(find_run("x"))
     run_id = find_run("y").id
     killed = subprocess.run(
-        [sys.executable, "-c", program, what, str(stop)], timeout=60, check=False
+        [sys.executable, "-c", program, what, str(stop)], timeout=120, check=False
     )
     assert killed.returncode in (0, 9)
 
@@ -196,7 +196,7 @@ def test_restoring_takes_nothing_elses_place(alone: Path) -> None:
 
 def command(*words: str, status: int = 0) -> tuple[str, str]:
     made = subprocess.run(
-        [RUNBUS, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+        [RUNBUS, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
         check=False,
     )  # fmt: skip
     assert made.returncode == status, made.stderr

@@ -295,7 +295,7 @@ async def test_what_waits_says_for_what(tmp_path: Path) -> None:
         tasks.start_soon(api.lead, stored)
         waits = f"{stored.id}-3"
         because: list[str] = []
-        with anyio.fail_after(50):
+        with anyio.fail_after(120):
             while "1 of 1 places are taken (max_parallel), and 1 job is before it" not in because:
                 await anyio.sleep(0.02)
                 try:
@@ -318,7 +318,7 @@ def test_an_attempt_that_never_began_is_not_counted_and_the_logs_are_of_the_one_
         return any(job.attempt == 2 for job in read_jobs(stored.folder).values())
 
     async def lead_until_the_pause() -> None:
-        with anyio.fail_after(50):
+        with anyio.fail_after(120):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(api.lead, stored)
                 await until(has_failed_once)

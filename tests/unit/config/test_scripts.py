@@ -16,7 +16,7 @@ from runbus.errors import ScriptUnusable, TaskInvalid
 
 def printed(script: Script) -> str:
     words = plain_words_of(script)
-    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=50).stdout
+    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=120).stdout
 
 
 def test_each_kind_of_script_gets_its_arguments(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_a_full_list_is_fetched_by_the_call_that_fills_it(writer: MetricWriter) 
             return self
 
         def item(self) -> float:
-            is_slow.wait(30)
+            is_slow.wait(120)
             return 0.0
 
     writer.log("x", Slow(0.0))

@@ -142,7 +142,7 @@ def test_a_full_file_system_never_kills(tmp_path: Path) -> None:
     mount = 'mount -t tmpfs -o size=1M none "$1" || exit 77; shift; exec "$@"'
     inside = [sys.executable, "-c", program, str(tmp_path)]
     command = ["unshare", "--mount", "--map-root-user", "sh", "-c", mount, "sh", str(tmp_path)]
-    result = subprocess.run([*command, *inside], capture_output=True, text=True, timeout=55)
+    result = subprocess.run([*command, *inside], capture_output=True, text=True, timeout=120)
     if result.returncode == 77 or "unshare" in result.stderr:
         pytest.skip(f"this machine lets nobody mount a tmpfs: {result.stderr.strip()}")
     assert result.returncode == 0, result.stderr

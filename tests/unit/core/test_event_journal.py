@@ -98,7 +98,7 @@ def test_a_sync_that_was_begun_tells_when_it_is_done(tmp_path: Path) -> None:
         journal.append(b"one")
         syncing = journal.begin_sync([tmp_path, tmp_path / "gone"])
 
-        ready, _, _ = select.select([syncing], [], [], 40)
+        ready, _, _ = select.select([syncing], [], [], 120)
         assert ready == [syncing]
         syncing.wait()
         assert syncing.fileno() == -1

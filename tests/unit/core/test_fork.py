@@ -26,7 +26,7 @@ def in_child(work: Callable[[], bool]) -> None:
     child.start()
     sender.close()
     assert receiver.recv() is True
-    child.join(50)
+    child.join(120)
     assert child.exitcode == 0
 
 

@@ -111,7 +111,7 @@ print(hash({FULL!r}))
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=120,
         ).stdout
         for seed in ("1", "2")
     }

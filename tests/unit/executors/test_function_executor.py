@@ -44,7 +44,7 @@ class Raises(FunctionExecutor):
 
 class Waits(FunctionExecutor):
     def execute(self, task, config):
-        return super().execute(Command(("sleep", "60")), config)
+        return super().execute(Command(("sleep", "600")), config)
 
 def train(lr: float = 0.1):
     print("trained with", lr)

@@ -233,7 +233,7 @@ async def test_a_job_that_waits_for_a_gpu_can_be_cancelled(
         running = asyncio.create_task(experiment.run(kernel.bus))
         await asked
         await experiment.cancel("by the test")
-        (record,) = await asyncio.wait_for(running, 50)
+        (record,) = await asyncio.wait_for(running, 120)
 
     others.give_back(holder)
     assert (record.state, record.reason) == (JobState.CANCELLED, "by the test")

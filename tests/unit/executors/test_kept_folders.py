@@ -44,7 +44,7 @@ def test_what_nothing_uses_is_told_and_removed(tmp_path: Path, shell: list[str])
 
     def told(*, removes: bool) -> list[str]:
         done = subprocess.run(
-            shell, input=idle_script(paths, removes=removes), capture_output=True, timeout=60
+            shell, input=idle_script(paths, removes=removes), capture_output=True, timeout=120
         )
         assert (done.returncode, done.stderr) == (0, b"")
         return parse_idle(done.stdout, paths)

@@ -56,7 +56,7 @@ class Told:
             patience_s=patience_s,
         )
         try:
-            async with asyncio.timeout(50):
+            async with asyncio.timeout(120):
                 yield launcher
         finally:
             launcher.close()
@@ -128,7 +128,7 @@ async def test_a_request_that_is_there_already_is_replaced_as_a_whole(tmp_path: 
 async def test_what_a_launcher_leaves_behind_when_it_is_killed_is_named(tmp_path: Path) -> None:
     told = Told()
     async with told.launcher() as launcher:
-        files = files_of(tmp_path, "sleep", "60")
+        files = files_of(tmp_path, "sleep", "600")
         pid = await launcher.start(str(tmp_path), files, ENVIRONMENT)
         os.kill(launcher.pid, signal.SIGKILL)
         left = await told.lost.get()
@@ -239,7 +239,7 @@ async def test_jobs_go_on_and_others_start_when_the_launcher_is_killed(
     async with Kernel(plugins=[executor, plugin]) as kernel:
         first = ExperimentDraft("p", jobs[:1], home=tmp_path)
         second = ExperimentDraft("p", jobs[1:], home=tmp_path)
-        async with asyncio.timeout(50), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(120), asyncio.TaskGroup() as tasks:
             one = tasks.create_task(first.run(kernel.bus))
             await killed.wait()
             two = tasks.create_task(second.run(kernel.bus))
@@ -275,7 +275,7 @@ def test_the_launcher_ends_with_its_kernel_and_the_job_goes_on(tmp_path: Path) -
         environment = Path(f"/proc/{pid}/environ").read_bytes()
         leader.kill()
     with open(launcher, closefd=True) as ended:
-        subprocess.run(["tail", f"--pid={pid}", "-f", "/dev/null"], check=True, timeout=50)
+        subprocess.run(["tail", f"--pid={pid}", "-f", "/dev/null"], check=True, timeout=120)
         with pytest.raises(ProcessLookupError):
             signal.pidfd_send_signal(ended.fileno(), 0)
     (tmp_path / "go").write_text("\n")

@@ -35,7 +35,9 @@ SHELLS = [
 
 
 def said(shell: list[str], script: bytes) -> bytes:
-    done = subprocess.run([*shell, "-s"], input=script, capture_output=True, timeout=50, check=True)
+    done = subprocess.run(
+        [*shell, "-s"], input=script, capture_output=True, timeout=120, check=True
+    )
     return done.stdout
 
 
@@ -187,7 +189,7 @@ def test_a_program_is_put_in_its_place_only_if_it_is_whole(
     part.write_bytes(content)
     script = install_script(str(part), str(path), hashlib.sha256(SAYS).hexdigest())
 
-    answer = subprocess.run([*shell, "-s"], input=script, capture_output=True, timeout=50).stdout
+    answer = subprocess.run([*shell, "-s"], input=script, capture_output=True, timeout=120).stdout
 
     assert answer == (b"1.2\n" if content == SAYS else b"")
     assert os.listdir(tmp_path) == (["a b"] if content == SAYS else [])

@@ -428,6 +428,6 @@ def test_a_script_that_is_told_to_end_before_its_wrapper_is_there_leaves_that_to
     wrapper.write_text("""printf '{"status":7}' >exit.json; touch wrapped""")
     script = body.batch(str(tmp_path), f"sh {shlex.quote(str(wrapper))}".encode())
 
-    done = subprocess.run(["bash", "-c", script.text], timeout=60, check=False)
+    done = subprocess.run(["bash", "-c", script.text], timeout=120, check=False)
 
     assert (done.returncode, (tmp_path / "wrapped").exists()) == (7, True)

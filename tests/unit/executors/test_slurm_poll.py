@@ -80,7 +80,7 @@ async def test_what_the_controller_says_is_told_before_the_accounts_have_answere
             placed(tmp_path / "far" / name),
         )
 
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(host.run)
             await until(lambda: len(host.standings) >= 2)

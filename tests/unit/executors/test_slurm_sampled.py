@@ -138,7 +138,7 @@ def test_a_task_that_goes_on_after_a_signal_to_all_of_its_step_is_sampled_to_its
         wait_until(lambda: (tmp_path / "ready").exists())
         os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.communicate(timeout=60)
+            process.communicate(timeout=120)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise

@@ -49,7 +49,7 @@ def start(base: Path, record: str, **variables: str) -> int:
     body = executor.plan(job).of(SlurmBody)
     script = body.batch(str(base / "1"), os.fsencode(base.parent / "wrapper"))
     env = {"PATH": os.environ["PATH"], "SLURM_JOB_ID": "7", **variables}
-    return subprocess.run(["bash", "-c", script.text], env=env, timeout=60, check=False).returncode
+    return subprocess.run(["bash", "-c", script.text], env=env, timeout=120, check=False).returncode
 
 
 @pytest.mark.parametrize("record", [KILLED, TOLD, ""], ids=["killed", "told", "cut off"])

@@ -50,7 +50,7 @@ class Hanging(DataStreamPlugin):
 
     def health_check(self) -> tuple[bool, dict[str, Any]]:
         self.asked += 1
-        self.release.wait(30)
+        self.release.wait(120)
         return True, {}
 
 

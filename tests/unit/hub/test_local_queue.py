@@ -87,7 +87,7 @@ def test_a_function_is_called_in_a_process_of_its_own_and_its_result_comes_back(
 ) -> None:
     task = queue.submit_task("add", 1, b=2)
 
-    assert queue.get_result(task, timeout=30) == 3
+    assert queue.get_result(task, timeout=120) == 3
     assert queue.get_status(task) == "SUCCESS"
     run = runbus.open_run(task)
     assert (run.project, run.config["a"], str(run.state)) == ("tasks", 1, "SUCCEEDED")
@@ -96,7 +96,7 @@ def test_a_function_is_called_in_a_process_of_its_own_and_its_result_comes_back(
 def test_a_failure_is_told_with_what_was_raised(queue: LocalQueue) -> None:
     task = queue.submit_task("fail")
     with pytest.raises(TaskFailed, match="ValueError: no such bearing") as told:
-        queue.get_result(task, timeout=30)
+        queue.get_result(task, timeout=120)
 
     assert (told.value.task, told.value.status) == (task, "FAILURE")
     assert queue.get_status(task) == "FAILURE"
@@ -133,7 +133,7 @@ def test_the_next_task_begins_when_one_has_ended(queue: LocalQueue, fifo: str) -
     second = queue.submit_task("add", 1)
     queue.revoke(first)
 
-    assert queue.get_result(second, timeout=30) == 2
+    assert queue.get_result(second, timeout=120) == 2
 
 
 @pytest.mark.usefixtures("_tasks")
@@ -154,7 +154,7 @@ def test_what_the_queue_says_is_in_the_environment_of_each_task() -> None:
     queue = LocalQueue(tasks=[MODULE], env={"GREETING": "hello"})
     queue.initialize()
     try:
-        assert queue.get_result(queue.submit_task("greeting"), timeout=60) == "hello"
+        assert queue.get_result(queue.submit_task("greeting"), timeout=120) == "hello"
     finally:
         queue.shutdown()
 
@@ -177,7 +177,7 @@ def test_of_tasks_that_cannot_be_led_the_last_ones_are_known_and_the_records_of_
             monkeypatch.delenv("KEY")
             queue.revoke(first)
             with pytest.raises(TaskFailed, match="no secret at env:KEY"):
-                queue.get_result(tasks[-1], timeout=60)
+                queue.get_result(tasks[-1], timeout=120)
         assert [queue.get_status(one) for one in tasks] == ["REVOKED"] * 2 + ["FAILURE"] * 2
         for task in tasks:
             reason = runbus.open_run(task).reason
@@ -191,7 +191,7 @@ def test_of_tasks_that_cannot_be_led_the_last_ones_are_known_and_the_records_of_
 
 def test_another_process_knows_a_task_by_its_id(queue: LocalQueue) -> None:
     task = queue.submit_task("add", 1)
-    queue.get_result(task, timeout=30)
+    queue.get_result(task, timeout=120)
     other = LocalQueue()
 
     assert (other.get_status(task), other.get_result(task)) == ("SUCCESS", 2)

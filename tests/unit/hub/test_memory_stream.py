@@ -155,7 +155,7 @@ def test_threads_may_share_a_stream_and_each_message_goes_to_one_of_them() -> No
     for number in range(400):
         one.push_data("q", number)
     for thread in threads:
-        thread.join(50)
+        thread.join(120)
     assert sorted(taken) == list(range(400))
 
 

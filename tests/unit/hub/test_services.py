@@ -52,7 +52,7 @@ async def test_a_service_that_hangs_holds_up_a_kernel_no_longer_than_it_may() ->
         plugin_type = "taskqueue"
 
         def initialize(self) -> None:
-            release.wait(30)
+            release.wait(120)
 
     other = Counting()
     async with Kernel(plugins=[other]) as kernel:
@@ -284,7 +284,7 @@ def test_threads_may_register_services_at_once_and_one_remains() -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(50)
+            thread.join(120)
         remaining = hub.get_plugin("mlops")
     ended = [one for one in log if one.endswith("shutdown")]
     assert len(ended) == len(set(ended)) == 8
@@ -316,7 +316,7 @@ def test_a_forked_child_has_no_hub_and_its_end_waits_for_nothing() -> None:
         [sys.executable, "-c", textwrap.dedent(code)],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=120,
         check=False,
     )
     assert done.stdout.splitlines() == [

@@ -75,7 +75,7 @@ def test_each_thread_has_a_current_run_of_its_own(mlops: RunbusMLOps) -> None:
 
     def log(value: float) -> None:
         run = mlops.start_run("a")
-        begun.wait(50)
+        begun.wait(120)
         mlops.log_metric("value", value)
         mlops.end_run(run)
 
@@ -83,7 +83,7 @@ def test_each_thread_has_a_current_run_of_its_own(mlops: RunbusMLOps) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(50)
+        thread.join(120)
     values = [run.metrics("value").to_numpy()[1].tolist() for run in runbus.runs(home=mlops.home)]
     assert sorted(values) == [[0.0], [1.0], [2.0], [3.0]]
 

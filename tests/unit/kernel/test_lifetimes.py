@@ -405,7 +405,7 @@ async def test_a_failing_task_group_of_a_plugin_is_told_at_the_end():
 
     async def run():
         async with Kernel(plugins=[FakePlugin("p", setup=opens)]) as kernel:
-            await kernel.bus.wait_for(PluginFailed, timeout=30, since=0)
+            await kernel.bus.wait_for(PluginFailed, timeout=120, since=0)
             assert kernel.health().plugins["p"].state is PluginState.FAILED
 
     with pytest.raises(ExceptionGroup) as caught:
@@ -428,10 +428,10 @@ async def test_what_runs_in_a_task_group_of_asyncio_ends_with_the_plugin(fails):
     async def run():
         async with Kernel(plugins=[FakePlugin("p", setup=opens)]) as kernel:
             if fails:
-                await kernel.bus.wait_for(PluginFailed, timeout=30, since=0)
+                await kernel.bus.wait_for(PluginFailed, timeout=120, since=0)
 
     if not fails:
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(120):
             await run()
         return
     with pytest.raises(ExceptionGroup) as caught:
@@ -536,7 +536,7 @@ async def test_a_cancelled_stop_of_a_plugin_goes_on(kernel_factory):
         await scope.enter(slow())
 
     kernel = await kernel_factory(FakePlugin("p", setup=enters, log=log))
-    stopped = kernel.bus.wait_for(PluginStopped, timeout=30)
+    stopped = kernel.bus.wait_for(PluginStopped, timeout=120)
     task = asyncio.create_task(kernel.stop_plugin("p"))
     await asyncio.sleep(0)
     task.cancel()
@@ -957,7 +957,7 @@ async def test_the_mailboxes_of_a_plugin_whose_reader_died_release_publishers_at
         FakePlugin("slow", {PluginFailed: slow}),
         timers=FakeClock(),  # so no patience ends the wait
     )
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(120):
         for number in range(10):
             await kernel.bus.emit(Tick(number))
             await asyncio.sleep(0)

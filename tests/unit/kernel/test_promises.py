@@ -353,7 +353,7 @@ async def test_a_worker_thread_that_blocks_is_abandoned_with_the_scope_of_its_ca
     await kernel_factory(plugin)
     try:
         with anyio.move_on_after(0.01) as scope:
-            await plugin.scope.thread(free.wait, 60)
+            await plugin.scope.thread(free.wait, 120)
     finally:
         free.set()
 

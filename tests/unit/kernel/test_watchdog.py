@@ -13,7 +13,7 @@ from runbus.events import Notify
 from runbus.kernel import Kernel
 from runbus.kernel._watchdog import LagWatchdog
 from runbus.testing import FakePlugin
-from runbus.testing._waiting import wait_until
+from runbus.testing._waiting import until, wait_until
 
 
 class Fact(Notify, frozen=True):
@@ -22,9 +22,7 @@ class Fact(Notify, frozen=True):
 
 async def test_a_blocked_event_loop_is_told_with_the_plugin_and_its_stack(caplog):
     def blocks(event):
-        ends = time.monotonic() + 5
-        while "plugin 'rude': " not in caplog.text and time.monotonic() < ends:
-            time.sleep(0.005)
+        wait_until(lambda: "plugin 'rude': " in caplog.text)
 
     async with Kernel(plugins=[FakePlugin("rude", {Fact: blocks})]) as kernel:
         # A block is told of once: one of the machine, before, may go on into the first of these.
@@ -50,7 +48,7 @@ def test_the_watchdog_ends_with_an_event_loop_that_never_answers_it(caplog):
     thread = loop.run_until_complete(begin())
     wait_until(lambda: "has blocked" in caplog.text)
     loop.close()
-    thread.join(50)
+    thread.join(120)
     assert not thread.is_alive()
 
 
@@ -85,14 +83,11 @@ Loop().run_until_complete(main())
 def test_nobody_is_told_to_block_the_loop_while_the_process_stands_still():
     command = [sys.executable, "-c", STOPS]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        ends = time.monotonic() + 60
         stat = Path(f"/proc/{process.pid}/stat")
-        while stat.read_text().rpartition(")")[2].split()[0] != "T":
-            assert time.monotonic() < ends
-            time.sleep(0.01)
+        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
         time.sleep(2.5)  # so long it stands still
         process.send_signal(signal.SIGCONT)
-        told, _ = process.communicate(timeout=60)
+        told, _ = process.communicate(timeout=120)
 
     assert told == b"blocked: 0 stood still: True\n"
 
@@ -111,13 +106,13 @@ def test_c_code_that_keeps_the_interpreter_blocks_the_loop(caplog):
     async def main() -> LagWatchdog:
         watchdog = LagWatchdog(Bus(), limit_s=0.2)
         watchdog.open()
-        asked.wait(20)
+        asked.wait(120)
         # It may not have come to waiting; were these ticks, there would be too few.
         for _ in range(5):
             seconds_to_sum(count)
-        ends = time.monotonic() + 20
-        while not watchdog.lag_s and time.monotonic() < ends:  # noqa: ASYNC110 - it tells nobody
-            await asyncio.sleep(0.01)
+            if watchdog.blocked:
+                break
+        await until(lambda: watchdog.lag_s)
         watchdog.close()
         return watchdog
 

@@ -110,7 +110,7 @@ def test_a_run_ends_as_the_process_that_made_it(ending: str, state: str, tmp_pat
             """
         )
     )
-    subprocess.run([sys.executable, str(script)], timeout=50, check=False)
+    subprocess.run([sys.executable, str(script)], timeout=120, check=False)
 
     (run,) = runbus.runs()
     assert run.state == state

@@ -229,7 +229,7 @@ def test_an_experiment_that_was_removed_does_not_come_back_with_a_diff(
     def kept() -> bytes:
         diff = str(experiment / "code" / "changed.diff")
         command = [sys.executable, "-c", keep, diff, str(repository), commit]
-        return subprocess.run(command, capture_output=True, timeout=50).stderr
+        return subprocess.run(command, capture_output=True, timeout=120).stderr
 
     assert b"FileNotFoundError" in kept()
     assert not experiment.exists()
@@ -283,7 +283,7 @@ async def gone(asker: Path) -> None:
 
 async def run(job: Job, *plugins: Plugin) -> None:
     async with Kernel(plugins=[LocalExecutor(), *plugins]) as kernel:
-        with anyio.fail_after(60):
+        with anyio.fail_after(120):
             await ExperimentDraft("p", [job]).run(kernel.bus)
 
 
@@ -305,7 +305,7 @@ async def test_init_does_not_wait_for_what_asks_git(asker: Path) -> None:
 
     runbus.init(name="a").finish()
 
-    with anyio.fail_after(60):
+    with anyio.fail_after(120):
         await anyio.to_thread.run_sync(gate.write_text, "on\n")
     await gone(asker)
 
@@ -323,7 +323,7 @@ def test_what_git_says_after_the_script_has_ended_is_noted(
     monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
 
     script = "import os, runbus; runbus.init(name='a'); os._exit(0)"
-    subprocess.run([sys.executable, "-c", script], cwd=repository, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script], cwd=repository, check=True, timeout=120)
     before = find_run("a").origin.is_changed
     gate.write_text("on\n")
 

@@ -53,7 +53,7 @@ def told(
         # What came with the line that was read is in the file's buffer, of which communicate()
         # knows nothing.
         out, err = task.stdout.read(), task.stderr.read()
-        task.wait(60)
+        task.wait(120)
     finally:
         task.kill()
         task.communicate()

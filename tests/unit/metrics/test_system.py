@@ -230,7 +230,7 @@ def test_however_many_processes_join_a_run_one_samples_and_the_next_takes_over()
             again.finish()
             run.finish()
             wait_until(lambda: len(samplers(run)) == 2)
-            other.communicate(timeout=60)
+            other.communicate(timeout=120)
         assert other.returncode == 0
 
 

@@ -24,7 +24,7 @@ class Repository:
                 # Else a process of its own goes on in the folder, with files that come and go.
                 "-c", "maintenance.auto=false", "-c", "protocol.file.allow=always", *arguments,
             ],
-            cwd=self.path, check=True, capture_output=True, timeout=50,
+            cwd=self.path, check=True, capture_output=True, timeout=120,
         )  # fmt: skip
         return os.fsdecode(done.stdout)
 
@@ -54,7 +54,7 @@ def repository(tmp_path: Path) -> Repository:
 def unpacked(archive: str, folder: Path) -> dict[bytes, bytes]:
     """Unpack with the system's tar; return what lies there by path, links as `-> target`."""
     folder.mkdir(parents=True)
-    subprocess.run(["tar", "-xzf", archive, "-C", str(folder)], check=True, timeout=50)
+    subprocess.run(["tar", "-xzf", archive, "-C", str(folder)], check=True, timeout=120)
     found: dict[bytes, bytes] = {}
     top = os.fsencode(folder)
     for parent, folders, files in os.walk(top):

@@ -267,7 +267,7 @@ def test_a_submodule_is_packaged_at_the_commit_that_is_recorded(
     inside = nested.path / "libs/mid/in ner"
     (inside / "inner.py").write_text("second\n")
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qam", "later"]
-    subprocess.run(git, cwd=inside, check=True, timeout=50)
+    subprocess.run(git, cwd=inside, check=True, timeout=120)
 
     recorded = build_package_blocking(GitArchivePackager(), str(nested.path))
     on_disk = build_package_blocking(GitArchivePackager(include_uncommitted=True), str(nested.path))

@@ -314,7 +314,7 @@ def test_ctrl_c_of_a_person_ends_an_import_in_the_main_thread_only(folder: Path)
 
     thread = threading.Thread(target=load)
     thread.start()
-    thread.join(50)
+    thread.join(120)
     assert told == ["KeyboardInterrupt"]
 
 

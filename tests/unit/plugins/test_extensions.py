@@ -140,7 +140,7 @@ async def test_a_hanging_initialize_is_left_behind_and_never_registers_anything(
         begin_s: ClassVar[float] = BEGIN_S
 
         def initialize(self, config: dict[str, Any]) -> None:
-            released.wait(40)
+            released.wait(120)
             woke.set()
 
     released, woke = threading.Event(), threading.Event()
@@ -150,7 +150,7 @@ async def test_a_hanging_initialize_is_left_behind_and_never_registers_anything(
             pass
     assert not woke.is_set()
     released.set()
-    assert woke.wait(40)
+    assert woke.wait(120)
     assert extension.calls == ["cleanup"]
     assert "quiet" not in shared().executors
 
@@ -158,7 +158,7 @@ async def test_a_hanging_initialize_is_left_behind_and_never_registers_anything(
 async def test_after_a_part_that_hung_nothing_else_begins() -> None:
     class Hangs(Recorded):
         def initialize(self, config: dict[str, Any]) -> None:
-            released.wait(40)
+            released.wait(120)
 
     class Whole(Recorded):
         begin_s: ClassVar[float] = BEGIN_S
@@ -176,7 +176,7 @@ async def test_after_a_part_that_hung_nothing_else_begins() -> None:
         if one not in before and one.name == "recorded: initialize and register"
     ]
     released.set()
-    hung.join(40)
+    hung.join(120)
     assert whole.calls == []
 
 
@@ -185,7 +185,7 @@ async def test_what_hangs_in_register_finds_the_registry_closed() -> None:
         begin_s: ClassVar[float] = BEGIN_S
 
         def register(self, registry: PluginRegistry) -> None:
-            released.wait(40)
+            released.wait(120)
             try:
                 super().register(registry)
             except UsageError as error:
@@ -198,7 +198,7 @@ async def test_what_hangs_in_register_finds_the_registry_closed() -> None:
         async with Kernel(plugins=[Hangs(quiet=Quiet)]):
             pass
     released.set()
-    assert woke.wait(40)
+    assert woke.wait(120)
     assert told == [
         "executor 'quiet' is registered too late: extension 'recorded' has returned from register()"
     ]
@@ -231,7 +231,7 @@ def begin_and_end_at(line: int, life: ExtensionLife) -> bool:
     finally:
         sys.settrace(before)
     if passed >= line:
-        ending.join(40)
+        ending.join(120)
     return passed >= line
 
 
@@ -404,10 +404,10 @@ def test_a_program_that_registers_a_broken_one_goes_on_without_it() -> None:
         cleanup_s: ClassVar[float] = 0.05
 
         def initialize(self, config: dict[str, Any]) -> None:
-            released.wait(40)
+            released.wait(120)
 
         def cleanup(self) -> None:
-            released.wait(40)
+            released.wait(120)
 
     released = threading.Event()
     with pytest.raises(PluginStuck) as raised:

@@ -196,7 +196,7 @@ async def test_a_transform_that_hangs_ends_with_its_name_and_stops_nobody_else()
     end = threading.Event()
 
     def hang(image: Image, cluster: Cluster) -> Image:
-        end.wait(50)
+        end.wait(120)
         return image
 
     plugin = Plugin("p", transform=hang)

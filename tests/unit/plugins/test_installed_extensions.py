@@ -49,7 +49,7 @@ def installed(tmp_path: Path) -> Said:
         folder.mkdir(exist_ok=True)
         environment = {**os.environ, "PYTHONPATH": str(folder)}
         done = subprocess.run(
-            words, capture_output=True, text=True, env=environment, timeout=60, check=False
+            words, capture_output=True, text=True, env=environment, timeout=120, check=False
         )
         return done.returncode, done.stdout, done.stderr
 

@@ -203,7 +203,7 @@ def test_a_broken_plugin_stops_the_job_before_anything_is_made(kind: str, tmp_pa
                 case "exits":
                     raise SystemExit(3)
                 case "hangs":
-                    released.wait(40)
+                    released.wait(120)
                 case "unfit":
                     executor.env_vars["A"] = 3  # type: ignore[assignment]
                 case "no task":
@@ -257,7 +257,7 @@ def test_a_cleanup_that_raises_or_hangs_harms_no_job() -> None:
             super().cleanup(record)
             if record.job == "a":
                 raise SystemExit(3)
-            released.wait(40)
+            released.wait(120)
 
     released = threading.Event()
     plugin = Rude()
@@ -292,7 +292,7 @@ class Meets(TaskPlugin):
     """Sets two jobs up at a time, and tells each job which experiment it is of."""
 
     def __init__(self) -> None:
-        self.both = threading.Barrier(2, timeout=60)
+        self.both = threading.Barrier(2, timeout=120)
         self.ends: dict[str, str | None] = {}
 
     def setup(self, task: Any, executor: JobOptions) -> None:

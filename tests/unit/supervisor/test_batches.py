@@ -87,7 +87,7 @@ async def supervise(
 ) -> dict[str, JobRecord]:  # fmt: skip
     store = JobStore(str(folder))
     try:
-        with anyio.fail_after(50):
+        with anyio.fail_after(120):
             supervisor = Supervisor(bus, {backend.name: backend}, store, clock=clock)
             async with anyio.create_task_group() as tasks:
                 if meanwhile is not None:

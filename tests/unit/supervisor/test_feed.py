@@ -56,7 +56,7 @@ def job_of(folder: Path, run_id: str, run_folder: str) -> JobSpec:
 async def waited(clock: FakeClock, step: Coroutine[None, None, None]) -> None:
     """Wait for a step, while time passes."""
     task = asyncio.create_task(step)
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         while not task.done():
             await clock.advance(1)
             await asyncio.wait([task], timeout=0.01)
@@ -140,7 +140,7 @@ async def test_a_reader_that_stood_still_gets_every_point_once_and_in_order_afte
             for number in range(6):
                 arrived.clear()
                 run.log("loss", float(number))
-                with anyio.fail_after(50):
+                with anyio.fail_after(120):
                     while not arrived.is_set():
                         await clock.advance(1)
                         await asyncio.sleep(0.001)
@@ -157,7 +157,7 @@ async def test_a_reader_that_stood_still_gets_every_point_once_and_in_order_afte
             await asyncio.wait([drain], timeout=0.3)  # the clock stands still meanwhile
             assert not drain.done()
             got: list[float] = []
-            with anyio.fail_after(50):
+            with anyio.fail_after(120):
                 while len(got) < 6:
                     got += values(await anext(stands_still))
                 await drain
@@ -201,7 +201,7 @@ async def test_a_reader_that_stood_still_is_not_told_of_the_next_attempt_before_
         await waited(clock, feed.drain(job))
         log(2, 2.0)
         assert list(await reader.batch()) == [OTHER]
-        with anyio.fail_after(50):
+        with anyio.fail_after(120):
             await feed.drain(job)
             (first,) = await reader.batch()
             feed.follow(replace(job, attempt=2))
@@ -230,7 +230,7 @@ class Printing:
     async def done(self, step: Awaitable[None]) -> None:
         """Wait for a step, while time passes."""
         task = asyncio.ensure_future(step)
-        with anyio.fail_after(50):
+        with anyio.fail_after(120):
             while not task.done():
                 await self.clock.advance(1)
                 await asyncio.wait([task], timeout=0.01)
@@ -244,7 +244,7 @@ class Printing:
     async def read(self, size: int) -> list[LogLines]:
         """Let the reader that stood still read so many bytes."""
         got: list[LogLines] = []
-        with anyio.fail_after(50):
+        with anyio.fail_after(120):
             while sum(len(lines.data) for lines in got) < size:
                 lines = await anext(self.stands_still)
                 assert isinstance(lines, LogLines)
@@ -294,7 +294,7 @@ async def test_a_reader_of_lines_that_stood_still_gets_each_once_and_in_order_af
 
         got = await one.read(4 * 12 + 23)
         assert one.stands_still.statistics().pending == 0
-        with anyio.fail_after(50):
+        with anyio.fail_after(120):
             # Nobody continues looking for more.
             looking = [t for t in asyncio.all_tasks() if "lines of job" in t.get_name()]
             await asyncio.gather(*looking)
@@ -324,7 +324,7 @@ async def test_the_end_of_an_attempt_waits_for_a_reader_of_lines_that_is_slow_bu
         got = await one.read(2)
         assert not drain.done()
         got += await one.read(4)
-        with anyio.fail_after(50):
+        with anyio.fail_after(120):
             await drain
         assert [lines.data for lines in got] == [b"1\n", b"2\n", b"3\n"]
 
@@ -342,7 +342,7 @@ async def test_a_reader_of_lines_that_stands_still_in_one_job_is_not_waited_for_
         one.feed.begin(other)
         (tmp_path / "k" / "stdout.log").write_bytes(b"of k\n")
 
-        with anyio.fail_after(50):  # its clock stands still
+        with anyio.fail_after(120):  # its clock stands still
             await one.feed.hand_on("k")
 
         assert [lines.job for lines in await one.read(9)] == ["j", "j", "k"]
@@ -471,7 +471,7 @@ async def test_who_begins_to_read_while_a_job_runs_is_soon_told_what_it_logs_and
         async def take(_note: NoteAdded) -> None:
             told.set()
 
-        with anyio.fail_after(50), kernel.bus.on(NoteAdded, take):
+        with anyio.fail_after(120), kernel.bus.on(NoteAdded, take):
             async with kernel.bus.stream(MetricBatch) as reader:
                 assert not feed.notice()
                 await reader.batch()

@@ -126,7 +126,7 @@ async def both_told(
     intend(store, [job])
     executor = LocalExecutor()
 
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         async with (
             Kernel(plugins=[executor, leader.plugin]) as leading,
             Kernel(plugins=[other.plugin]) as following,
@@ -191,7 +191,7 @@ async def test_a_follower_that_looks_late_is_told_all_output_before_the_end(
             got_all.set()
 
     async def ended(_end: JobEnded) -> None:
-        with anyio.move_on_after(40):
+        with anyio.move_on_after(120):
             await got_all.wait()
         before_the_end.append(bytes(read))
 
@@ -241,7 +241,7 @@ async def test_a_follower_that_comes_late_is_told_what_running_jobs_print_and_wh
     ):
         jobs = [over, runs, waits]
         supervisor = Supervisor(leading.bus, {"a": backend}, store)
-        with anyio.fail_after(50):
+        with anyio.fail_after(120):
             await anyio.Path(runs.folder, "stdout.log").write_bytes(b"early\n")
             run = functools.partial(supervisor.run, jobs, max_parallel=1)
             group.start_soon(run)

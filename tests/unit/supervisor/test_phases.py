@@ -68,7 +68,7 @@ async def led(
     home: Path, backend: FakeExecutor, story: Story, job: Job
 ) -> tuple[JobRecord, ExperimentDraft]:
     experiment = ExperimentDraft("p", [job], executor=backend.name, home=home)
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         async with Kernel(plugins=[backend, story.plugin]) as kernel:
             (record,) = await experiment.run(kernel.bus)
     return record, experiment
@@ -118,7 +118,7 @@ async def test_status_and_show_tell_what_the_backend_says(
     backend = FakeExecutor()
     backend.first = shown
     experiment = ExperimentDraft("p", [job], executor="fake", home=tmp_path)
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         async with Kernel(plugins=[backend]) as kernel, anyio.create_task_group() as group:
             seen = kernel.bus.wait_for(JobFact, lambda fact: said(fact, shown))
             group.start_soon(experiment.run, kernel.bus)
@@ -141,7 +141,7 @@ def runbus(home: Path, *words: str) -> str:
     environment = os.environ | {"RUNBUS_HOME": str(home)}
     command = [sys.executable, "-m", "runbus.cli", *words]
     return subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=True, timeout=50
+        command, env=environment, capture_output=True, text=True, check=True, timeout=120
     ).stdout
 
 
@@ -192,7 +192,7 @@ async def test_what_the_backend_begins_anew_costs_no_retry(tmp_path: Path) -> No
     job = Job(name="j", task=Command(("true",)), retry=retry)
     experiment = ExperimentDraft("p", [job], executor="fake", home=tmp_path)
     watch = Plugin("watch").on(JobFact, first_time)
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         async with Kernel(plugins=[backend, story.plugin, watch]) as kernel:
             (record,) = await experiment.run(kernel.bus)
 
@@ -216,7 +216,7 @@ async def test_a_job_whose_machine_is_taken_away_is_preempted_or_tried_again(
     watch = Plugin("watch").on(JobFact, then)
     job = Job(name="j", task=Command(("true",)), retry=retry)
     experiment = ExperimentDraft("p", [job], executor="fake", home=tmp_path)
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         async with Kernel(plugins=[backend, watch, story.plugin]) as kernel:
             (record,) = await experiment.run(kernel.bus)
 
@@ -249,7 +249,7 @@ async def test_a_job_that_its_backend_begins_anew_after_its_end_goes_on(
 
     other = Job(name="other", task=Command(("true",)))
     experiment = ExperimentDraft("p", [job, other], executor="fake", home=tmp_path)
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         async with Kernel(plugins=[backend, Plugin("then").on(JobFact, then)]) as kernel:
             record, _ = await experiment.run(kernel.bus)
 
@@ -282,7 +282,7 @@ async def test_the_next_leader_looks_once_whether_a_preempted_job_was_begun_anew
     backend.observe = observe  # type: ignore[method-assign]
 
     stored = StoredExperiment.open(experiment.folder, home=Home(tmp_path))
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         async with Kernel(plugins=[backend]) as kernel:
             (record,) = await stored.run(kernel.bus)
 
@@ -309,7 +309,7 @@ async def test_a_job_that_is_cancelled_stays_so_when_its_machine_is_taken_away(
         backend.show("j", replace(RUNNING, requeues=1))
 
     watch = Plugin("watch").on(JobStarted, cancel)
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         async with Kernel(plugins=[backend, watch]) as kernel:
             (record,) = await experiment.run(kernel.bus)
 
@@ -353,7 +353,7 @@ async def test_a_follower_hears_of_a_new_beginning_after_the_output_before_it(
         told.append((event.attempt, event.text))
 
     follows = follows.stream(LogLines, lines)
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         async with (
             Kernel(plugins=[backend, Plugin("writes").on(JobFact, write), story.plugin]) as leading,
             Kernel(plugins=[follows]) as following,

@@ -126,7 +126,7 @@ class Led:
     @asynccontextmanager
     async def leading(self, jobs: Sequence[JobSpec]) -> AsyncIterator[None]:
         """Lead jobs beside the block, to their ends; in bounded time if the block fails."""
-        with anyio.fail_after(50):
+        with anyio.fail_after(120):
             async with anyio.create_task_group() as group:
                 group.start_soon(self.run, jobs)
                 try:
@@ -205,7 +205,7 @@ async def test_a_job_is_prepared_while_its_intent_is_written_and_submitted_after
 
     backend = Preparing()
     backend.on_submit = lambda name, _count: order.append(f"submitted {name}")
-    with closing(store), anyio.fail_after(50):
+    with closing(store), anyio.fail_after(120):
         bus.on(TaskStart, told)
         await Supervisor(bus, {"a": backend}, store).run([spec("j")], max_parallel=1)
 
@@ -220,7 +220,7 @@ async def test_nothing_is_submitted_where_the_intents_cannot_be_written(
     store = SlowStore(str(tmp_path), [], error=JournalError("events.journal", "no space"))
     store.disk.done()
 
-    with closing(store), anyio.fail_after(50), pytest.raises(JournalError, match="no space"):
+    with closing(store), anyio.fail_after(120), pytest.raises(JournalError, match="no space"):
         await Supervisor(bus, {"a": backend}, store).run([spec("j")], max_parallel=1)
 
     assert backend.submits == []
@@ -240,7 +240,7 @@ async def test_all_output_is_on_the_bus_before_the_end_is(spec: Spec, tmp_path: 
             got_all.set()
 
     async def ended(_end: JobEnded) -> None:
-        with anyio.move_on_after(40):
+        with anyio.move_on_after(120):
             await got_all.wait()
             in_time.append(True)
 
@@ -483,7 +483,7 @@ async def test_winding_up_takes_no_longer_than_it_says(
         finally:
             wound_up.set()
 
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         async with anyio.create_task_group() as group:
             group.start_soon(run)
             await led.looked.wait()
@@ -560,7 +560,7 @@ async def test_an_end_is_on_the_disk_while_other_jobs_still_run(
             backend.tell()
             await clock.advance(0.25)
 
-    with closing(store), anyio.fail_after(50):
+    with closing(store), anyio.fail_after(120):
         async with anyio.create_task_group() as group:
             group.start_soon(lead)
             await backend.submitted.wait()

@@ -42,7 +42,7 @@ async def fed(kernel: Kernel, job: JobSpec) -> None:
         tasks.start_soon(feed.run)
         await anyio.lowlevel.checkpoint()
         feed.follow(job)
-        with anyio.fail_after(50):
+        with anyio.fail_after(120):
             await feed.drain(job)
         tasks.cancel_scope.cancel()
 

@@ -51,7 +51,7 @@ async def supervise(
 ) -> list[JobRecord]:
     store = JobStore(str(folder))
     try:
-        with anyio.fail_after(50):
+        with anyio.fail_after(120):
             supervisor = Supervisor(bus, {one.name: one for one in backends}, store)
             return await supervisor.run(jobs, max_parallel=parallel)
     finally:
@@ -65,7 +65,7 @@ async def supervised_by(
     records: list[JobRecord] = []
     store = JobStore(str(folder))
     try:
-        with anyio.fail_after(50):
+        with anyio.fail_after(120):
             async with anyio.create_task_group() as group:
                 supervisor = Supervisor(bus, {backend.name: backend}, store, clock=clock)
 
@@ -237,7 +237,7 @@ async def supervise_with(
     """Run jobs, two at a time, and do something beside that."""
     store = JobStore(str(folder))
     try:
-        with anyio.fail_after(50):
+        with anyio.fail_after(120):
             supervisor = Supervisor(bus, {backend.name: backend}, store)
             async with anyio.create_task_group() as group:
                 group.start_soon(act, supervisor, store)
@@ -522,7 +522,7 @@ async def drained(bus: Bus, job: JobSpec, check_lead: Callable[[], None] | None)
     """Follow a run to what it has logged by now."""
     stragglers = Stragglers(bus)
     feed = MetricFeed(bus, SYSTEM_CLOCK, stragglers, check_lead)
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(stragglers.run)
             tasks.start_soon(feed.run)
@@ -599,7 +599,7 @@ async def test_a_submission_that_is_given_up_is_withdrawn_with_the_grace_that_wa
     job = spec("j")
     store = JobStore(str(tmp_path))
     supervisor = Supervisor(bus, {"a": backend}, store)
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         async with anyio.create_task_group() as group:
 
             async def cancel() -> None:
@@ -620,7 +620,7 @@ async def test_jobs_whose_leader_is_cancelled_are_ended_and_say_so(
     backend = Backend()
     backend.first = RUNNING
     job = spec("j")
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         async with anyio.create_task_group() as group:
             group.start_soon(supervise, bus, tmp_path, [backend], [job])
             await backend.submitted.wait()

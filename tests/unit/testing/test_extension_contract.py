@@ -113,7 +113,7 @@ class Demanding(Good):
 
 class Hanging(Good):
     def initialize(self, config: dict[str, Any]) -> None:
-        released.wait(60)
+        released.wait(120)
 
 
 class Threads(Good):

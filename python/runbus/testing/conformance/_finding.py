@@ -31,7 +31,7 @@ class FindContract(Contract):
         assert await harness.executor.find(harness.shell("true")) is None
 
     async def test_a_job_that_runs_is_found_by_what_was_asked(self, harness: Harness) -> None:
-        job = harness.shell("echo up; exec sleep 60")
+        job = harness.shell("echo up; exec sleep 600")
         await harness.output(await harness.submit(job), b"up")
 
         found = await harness.executor.find(job)
@@ -52,13 +52,13 @@ class FindContract(Contract):
     async def test_a_job_is_found_after_a_restart_and_can_be_cancelled(
         self, harness: Harness
     ) -> None:
-        job = harness.shell("echo up; exec sleep 60")
+        job = harness.shell("echo up; exec sleep 600")
         await harness.output(await harness.submit(job), b"up")
 
         await harness.restart()
         found = await harness.executor.find(job)
         assert found is not None
-        await harness.executor.cancel([found], 5)
+        await harness.executor.cancel([found], 60)
 
         assert (await harness.end(found)).seen.signal == signal.SIGTERM
 
@@ -89,8 +89,8 @@ class LogContract(Contract):
         return read
 
     async def test_logs_can_be_read_while_the_job_runs(self, harness: Harness) -> None:
-        ref = await harness.submit(harness.shell("echo up; exec sleep 60"))
-        with anyio.fail_after(30):
+        ref = await harness.submit(harness.shell("echo up; exec sleep 600"))
+        with anyio.fail_after(120):
             while not (data := await harness.executor.logs(ref, "stdout", 0)):
                 await harness.executor.wait_for_change(0.02)
 
@@ -116,12 +116,12 @@ class LogContract(Contract):
     async def test_logs_can_be_read_after_a_restart_before_anyone_looks(
         self, harness: Harness
     ) -> None:
-        ref = await harness.submit(harness.shell("echo up; sleep 0.3; echo on; exec sleep 60"))
+        ref = await harness.submit(harness.shell("echo up; sleep 0.3; echo on; exec sleep 600"))
         await harness.output(ref, b"up")
 
         await harness.restart()
         read = b""
-        with anyio.fail_after(30):
+        with anyio.fail_after(120):
             while read != b"up\non\n":
                 read += await harness.executor.logs(ref, "stdout", len(read))
                 await harness.executor.wait_for_change(0.02)

@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from runbus.abc import After, JobRef, JobSpec, Resources, Timeouts
 from runbus.events import Image
+from runbus.testing._waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEADLINE_S", "Contract", "Ended", "ExecutorFactory", "Harness"]
 
-DEADLINE_S = 30.0
+DEADLINE_S = PATIENCE_S
 """How long anything may take before it is wrong."""
 
 ExecutorFactory: TypeAlias = "Callable[[], AbstractAsyncContextManager[Executor]]"
@@ -208,7 +209,7 @@ class Harness:
         """Wait until a job is in one of some phases.
 
         Raises:
-            TimeoutError: It is not, after half a minute.
+            TimeoutError: It is not, after two minutes.
         """
         with anyio.fail_after(DEADLINE_S):
             while True:
@@ -223,10 +224,14 @@ class Harness:
         None if it had ended before it was waited for: this machine is slow today.
         """
         told = None
-        with anyio.fail_after(DEADLINE_S + 20):
+        # What tells may be as late as anything; of what tells nothing, nothing is awaited.
+        patience_s = DEADLINE_S if self.executor.capabilities.pushes else 3.0
+        with anyio.fail_after(2 * DEADLINE_S):
             while (await self.executor.observe([ref]))[ref].phase != "ended":
                 # Between the end of a process and its record there is a moment.
-                told = await self.executor.wait_for_change(0.1 if told else 20) or bool(told)
+                told = await self.executor.wait_for_change(0.1 if told else patience_s) or bool(
+                    told
+                )
         return told
 
     async def end(self, ref: JobRef) -> Ended:
@@ -242,7 +247,7 @@ class Harness:
         """Wait until a job has written something to stdout; return all that is there.
 
         Raises:
-            TimeoutError: It has not, after half a minute.
+            TimeoutError: It has not, after two minutes.
         """
         with anyio.fail_after(DEADLINE_S):
             while wanted not in (data := self.log(ref, "stdout.log")):

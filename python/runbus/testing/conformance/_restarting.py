@@ -53,11 +53,11 @@ class RestartContract(Contract):
         assert told == harness.executor.capabilities.pushes
 
     async def test_a_job_can_be_cancelled_after_a_restart(self, harness: Harness) -> None:
-        ref = await harness.submit(harness.shell("echo up; exec sleep 60"))
+        ref = await harness.submit(harness.shell("echo up; exec sleep 600"))
         await harness.output(ref, b"up")
 
         await harness.restart()
-        await harness.executor.cancel([ref], 5)
+        await harness.executor.cancel([ref], 60)
 
         assert (await harness.end(ref)).seen.signal == signal.SIGTERM
 

@@ -204,7 +204,7 @@ class OutputContract(Contract):
         assert hashlib.sha256(ended.stdout).digest() == hashlib.sha256(expected).digest()
 
     async def test_output_is_there_while_the_job_runs(self, harness: Harness) -> None:
-        ref = await harness.submit(harness.shell("echo up; sleep 60"))
+        ref = await harness.submit(harness.shell("echo up; sleep 600"))
 
         assert await harness.output(ref, b"up\n") == b"up\n"
         assert (await harness.phase(ref, "running", "ended")).phase == "running"
@@ -226,7 +226,7 @@ class ObserveContract(Contract):
     """What `observe` and `wait_for_change` must do."""
 
     async def test_a_running_job_is_seen_with_its_process(self, harness: Harness) -> None:
-        ref = await harness.submit(harness.shell("echo $$; exec sleep 60"))
+        ref = await harness.submit(harness.shell("echo $$; exec sleep 600"))
         pid = int(await harness.output(ref, b"\n"))
 
         seen = await harness.phase(ref, "running")
