@@ -22,6 +22,7 @@ import pytest
 from runbus import Kernel
 from runbus.errors import RunbusError
 from runbus.events import Lagged, MetricBatch
+from runbus.testing._waiting import PATIENCE_S
 from runbus.testing.conformance._plugins import LoopWatch, ThreadWatch
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class CollectorContract:
         deadline_s: How long to start, to stop, or anything else may take, in seconds.
     """
 
-    deadline_s: float = 30.0
+    deadline_s: float = PATIENCE_S
 
     @pytest.fixture
     def make(self) -> CollectorFactory:

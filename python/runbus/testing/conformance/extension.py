@@ -20,6 +20,7 @@ import click
 import pytest
 
 from runbus.plugins import Extension, ExtensionLife, PluginRegistry, in_time
+from runbus.testing._waiting import PATIENCE_S
 
 __all__ = ["ExtensionContract"]
 
@@ -29,7 +30,7 @@ VIEWS = ("executors", "packagers", "integrations", "commands")
 class ExtensionContract:
     """What every extension must do."""
 
-    limit_s: float = 30.0
+    limit_s: float = PATIENCE_S
     """How long each of its methods may take here."""
 
     @pytest.fixture

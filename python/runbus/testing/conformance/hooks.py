@@ -42,6 +42,7 @@ from runbus.plugins import (
     plugin_from,
     render_ops,
 )
+from runbus.testing._waiting import PATIENCE_S
 
 __all__ = ["HookContract", "within"]
 
@@ -60,7 +61,7 @@ FULL = Image(
     secrets={"SECRET_OF_THE_USER": "env:S"},
 )
 SHELLS = ("dash", "bash", "busybox sh")
-LIMIT_S = 30.0
+LIMIT_S = PATIENCE_S
 
 
 class HookContract:

@@ -24,6 +24,7 @@ import pytest
 from runbus import Kernel
 from runbus._secrets import redacted
 from runbus.plugins import ServiceAdapter
+from runbus.testing._waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from runbus.abc import DataStreamPlugin, MLOpsPlugin, ServicePlugin, TaskQueuePlugin
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["DataStreamContract", "MLOpsContract", "ServiceContract", "TaskQueueContract"]
 
 TASKS = "runbus.testing.conformance.tasks"
-LIMIT_S = 30.0
+LIMIT_S = PATIENCE_S
 STATUSES = {"PENDING", "STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED"}
 
 

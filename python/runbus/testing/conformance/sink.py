@@ -25,6 +25,7 @@ import pytest
 
 from runbus.events import MetricBatch, ParamsLogged, TextLogged
 from runbus.testing import idle
+from runbus.testing._waiting import PATIENCE_S
 from runbus.testing.conformance._plugins import (
     LoopWatch,
     ThreadWatch,
@@ -48,7 +49,7 @@ class SinkContract:
         deadline_s: How long to start, to stop, or anything else may take, in seconds.
     """
 
-    deadline_s: float = 30.0
+    deadline_s: float = PATIENCE_S
 
     @pytest.fixture
     def make(self) -> SinkFactory:

@@ -22,7 +22,7 @@ def fail(reason: str) -> None:
     raise ValueError(reason)
 
 
-def wait(path: str, limit_s: float = 60.0) -> None:
+def wait(path: str, limit_s: float = 120.0) -> None:
     """Wait until a file is there, or for so many seconds."""
     until = time.monotonic() + limit_s
     while not os.path.exists(path) and time.monotonic() < until:
