@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,11 @@ import pytest
 from msgspec.structs import replace
 
 import runbus
-from runbus import Command, Kernel, Script
+from runbus import Command, Kernel, Plugin, Script
 from runbus.abc import Resources
 from runbus.config import Trials
 from runbus.errors import FieldInvalid, RunbusError
-from runbus.events import JobDraft, JobTransform
+from runbus.events import JobDraft, JobEnded, JobTransform
 from runbus_optuna import Optuna
 
 SPACE: dict[str, Any] = {"x": {"uniform": [0.0, 10.0]}, "mode": ["a", "b"]}
@@ -29,6 +31,11 @@ with runbus.init() as run:
         run.log({"loss": (float(values["x"]) - 3) ** 2 - step}, step=step)
     if "endless" in __file__:
         signal.pause()
+"""
+
+UNTIL_IT_IS_ASKED = """\
+while not os.path.exists("asked"):
+    time.sleep(0.01)
 """
 
 
@@ -85,6 +92,35 @@ def test_a_sweep_that_is_started_again_goes_on_with_the_study(folder: Path) -> N
     assert [str(run.state) for run in start()] == ["SUCCEEDED", "SUCCEEDED"]
     start()
     assert [one.state.name for one in _study().trials] == ["FAIL", "FAIL", "COMPLETE", "COMPLETE"]
+
+
+class Slow(optuna.pruners.BasePruner):
+    """Is asked while the job runs, and answers after its end."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+        self.known: list[str] = []
+
+    def prune(self, study: Any, trial: Any) -> bool:
+        Path("asked").touch()
+        assert self.ended.wait(120)
+        time.sleep(0.5)  # what does not come is waited for briefly
+        self.known.append(study.trials[trial.number].state.name)
+        return False
+
+
+def test_an_end_is_told_after_the_report_that_is_being_made(folder: Path) -> None:
+    (folder / "train.py").write_text(TRAIN + "import os, time\n" + UNTIL_IT_IS_ASKED)
+    pruner = Slow()
+    ended = Plugin("ended").on(JobEnded, lambda event: pruner.ended.set())
+    chooses = Optuna("min:loss", SPACE, seed=1, pruner=pruner)
+
+    runbus.api.run_sweep(
+        Script("train.py"), sweeps=Trials(1), project="p", plugins=[ended, chooses]
+    )
+
+    assert pruner.known == ["RUNNING"]
+    assert [one.state.name for one in _study().trials] == ["COMPLETE"]
 
 
 def test_a_batch_file_runs_trials_and_only_those_that_are_missing(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fnmatch
 import logging
 import math
@@ -186,9 +187,13 @@ class Optuna:
                 continue
             trial = self._trials[batch.run_id]
             points = [point for point in batch.points() if point[0] == self._metric]
-            if points and not trial.is_ending:
-                _, step, _, value = points[-1]
-                if await self._scope.thread(_is_hopeless, trial.trial, float(value), step):
+            if not points:
+                continue
+            _, step, _, value = points[-1]
+            async with trial.asks:
+                if not trial.is_ending and await self._scope.thread(
+                    _is_hopeless, trial.trial, float(value), step
+                ):
                     trial.is_ending = True
                     self._scope.start(self._end, trial, step)
 
@@ -202,7 +207,10 @@ class Optuna:
             is_pruned = event.reason.startswith("stopped early: ")
             succeeded = event.state == "SUCCEEDED"
             number = trial.trial.number
-            await self._scope.thread(self._settle, number, event.run_id, succeeded, is_pruned)
+            trial.is_ending = True
+            # The study takes no report of a trial whose end it knows.
+            async with trial.asks:
+                await self._scope.thread(self._settle, number, event.run_id, succeeded, is_pruned)
 
     def _settle(self, number: int, run_id: str, succeeded: bool, is_pruned: bool) -> None:
         from optuna.trial import TrialState
@@ -241,6 +249,7 @@ class _Trial:
         self.job = job
         self.values = values
         self.is_ending = False
+        self.asks = asyncio.Lock()
 
 
 def _is_hopeless(trial: Trial, value: float, step: int) -> bool:
