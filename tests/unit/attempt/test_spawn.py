@@ -46,7 +46,8 @@ import os, signal, sys
 from runbus.attempt import spawn
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
-words = ("/bin/sh", "-c", "grep -E 'Sig(Blk|Ign)' /proc/$$/status >{tmp_path}/told")
+# In its own process: a shell blocks all signals while it starts another.
+words = ("/bin/sh", "-c", "exec grep -E 'Sig(Blk|Ign)' /proc/self/status >{tmp_path}/told")
 os.waitpid(spawn(words, {{}}).wait(), 0)
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
