@@ -70,7 +70,7 @@ class Adding:
     @asynccontextmanager
     async def leading(self, first: JobSpec, *others: JobSpec) -> AsyncIterator[None]:
         """Lead jobs, and what is added in the block, to their ends."""
-        with closing(self.store), anyio.fail_after(50):
+        with closing(self.store), anyio.fail_after(120):
             async with anyio.create_task_group() as group:
                 group.start_soon(self.run, [first, *others])
                 await self.backend.submitted.wait()
@@ -158,7 +158,7 @@ async def test_one_sync_of_the_journal_begins_when_the_one_before_is_done(
         return disks[begun[-1]]
 
     begin_sync, adding.store.begin_sync = adding.store.begin_sync, begin  # type: ignore[method-assign]
-    with closing(adding.store), anyio.fail_after(50):
+    with closing(adding.store), anyio.fail_after(120):
         async with anyio.create_task_group() as group:
             group.start_soon(adding.run, [spec("first")])
             group.start_soon(adding.add, spec("x"))
@@ -324,7 +324,7 @@ async def test_what_is_added_where_nothing_can_be_led_does_not_wait_for_it(
     backend = Backend()
     store = FullStore(tmp_path, JobIntended, JournalError("events.journal", "no space"))
     supervisor = Supervisor(bus, {"a": backend}, store)
-    with closing(store), anyio.fail_after(50):
+    with closing(store), anyio.fail_after(120):
         async with anyio.create_task_group() as group:
             group.start_soon(supervisor.add, [spec("more")])
             with pytest.raises(JournalError, match="no space"):

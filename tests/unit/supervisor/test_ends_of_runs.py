@@ -92,7 +92,7 @@ def one(spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Logging:
 @asynccontextmanager
 async def fed(bus: Bus, one: Logging, check: Callable[[], None] | None) -> AsyncIterator[RunFeed]:
     feed = RunFeed(bus, one.clock, check)
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(feed.run)
             yield feed
@@ -118,7 +118,7 @@ async def test_all_that_each_attempt_has_logged_is_on_the_bus_when_it_is_said_to
                     run.log("loss", float(number), step=step)
             job = one.attempt(number)
             feed.follow(job)
-            with anyio.fail_after(50):
+            with anyio.fail_after(120):
                 await feed.drain(job)
             got = 0
             while reader.statistics().pending:  # it is all there: nothing is waited for
@@ -315,7 +315,7 @@ async def test_what_was_seen_of_one_attempt_is_not_taken_for_the_next(one: Loggi
         watch.tick()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch.run)
-            with anyio.fail_after(50):
+            with anyio.fail_after(120):
                 while not taken:
                     await anyio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()

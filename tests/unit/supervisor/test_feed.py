@@ -398,7 +398,7 @@ async def test_what_one_job_prints_does_not_keep_others_from_their_turn(tmp_path
         at: list[int] = []
         for final in (False, True):
             await output.hand_on(final=final)
-            with anyio.fail_after(50):
+            with anyio.fail_after(120):
                 for event in await lines.batch():
                     assert isinstance(event, LogLines)
                     at.append(event.offset + len(event.data))

@@ -279,7 +279,7 @@ async def test_a_follower_is_told_what_jobs_print_and_log_that_begin_while_it_fo
         anyio.create_task_group() as group,
     ):
         supervisor = Supervisor(leading.bus, {"a": backend}, store)
-        with anyio.fail_after(50):
+        with anyio.fail_after(120):
             started = following.bus.wait_for(JobStarted)
             group.start_soon(Follower(following.bus, str(tmp_path), [job]).run)
             await anyio.lowlevel.checkpoint()
@@ -314,7 +314,7 @@ async def test_a_follower_follows_to_the_ends_of_its_jobs_and_hears_of_others_me
         anyio.create_task_group() as group,
     ):
         supervisor = Supervisor(leading.bus, {"a": backend}, store)
-        with anyio.fail_after(50):
+        with anyio.fail_after(120):
             follower = Follower(following.bus, str(tmp_path), [mine], clock=clock)
             group.start_soon(follower.run)
             await clock.advance(0)

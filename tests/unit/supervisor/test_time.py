@@ -24,7 +24,7 @@ Spec = Callable[..., JobSpec]
 async def test_a_ring_is_heard_by_who_waits_then_and_by_who_comes_until_it_is_cleared() -> None:
     clock = FakeClock()
     alarm = Alarm(clock)
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         waits = [asyncio.create_task(alarm.wait(at)) for at in (None, 5.0)]
         await clock.advance(1)
         alarm.ring()
@@ -60,7 +60,7 @@ async def test_who_waits_no_more_leaves_nothing_that_waits() -> None:
 @pytest.mark.parametrize("early", [True, False], ids=["before it begins", "while it is on"])
 async def test_what_is_withdrawn_is_cut_off_and_what_follows_is_not(early: bool) -> None:
     hand = Hand()
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         for again in (False, True):
             is_cut_off = True
             if early and not again:
@@ -83,7 +83,7 @@ async def test_a_hand_gives_what_it_was_given_in_its_order(spec: Spec) -> None:
     await asyncio.sleep(0)
     for job in jobs:
         hand.put(job)
-    with anyio.fail_after(50):
+    with anyio.fail_after(120):
         assert [await first, await hand.take()] == jobs[:2]
         busy.append(hand.is_busy)
         assert await hand.take() == jobs[2]

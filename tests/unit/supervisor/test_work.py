@@ -100,7 +100,7 @@ async def test_a_job_is_ended_although_the_disk_has_no_room_for_who_asked_for_it
     async def run() -> None:
         records.extend(await supervisor.run([spec("j")], max_parallel=1))
 
-    with closing(store), anyio.fail_after(50):
+    with closing(store), anyio.fail_after(120):
         async with anyio.create_task_group() as group:
             group.start_soon(run)
             await backend.submitted.wait()
@@ -147,7 +147,7 @@ async def test_a_job_whose_submission_cannot_be_recorded_has_not_failed(
     backend.first = RUNNING
     store = FullStore(tmp_path, JobSubmitted, JournalError("events.journal", "no space"))
 
-    with closing(store), anyio.fail_after(50), pytest.raises(JournalError, match="no space"):
+    with closing(store), anyio.fail_after(120), pytest.raises(JournalError, match="no space"):
         await Supervisor(bus, {"a": backend}, store).run([spec("j")], max_parallel=1)
 
     assert backend.submits == ["j"]
@@ -195,7 +195,7 @@ async def test_a_second_attempt_that_is_given_up_while_plugins_prepare_it_is_not
         return event.value
 
     job = spec("j", retry=RetryPolicy(retries=1, backoff_s=0.0))
-    with closing(store), anyio.fail_after(50):
+    with closing(store), anyio.fail_after(120):
         bus.on(JobTransform, prepare)
         (record,) = await supervisor.run([job], max_parallel=1)
 
@@ -338,7 +338,7 @@ async def test_a_job_goes_to_its_backend_with_what_others_returned_and_as_plugin
     job = spec("j", outputs={"LR": {"job": "p", "key": "lr"}}, bootstrap=("cd work",))
     job = replace(job, resources=Resources(gpus=2))
     store = JobStore(str(tmp_path))
-    with closing(store), anyio.fail_after(50):
+    with closing(store), anyio.fail_after(120):
         supervisor = Supervisor(bus, {"a": Planning()}, store, filled=filled)
         (record,) = await supervisor.run([job], max_parallel=1)
 
@@ -389,7 +389,7 @@ async def test_a_leader_says_that_it_leads_although_nothing_happens(
     async def run() -> None:
         await supervisor.run([spec("j")], max_parallel=1)
 
-    with closing(store), anyio.fail_after(50):
+    with closing(store), anyio.fail_after(120):
         async with anyio.create_task_group() as group:
             group.start_soon(run)
             await backend.submitted.wait()
