@@ -291,6 +291,9 @@ class Board:
             return
         if end is None or job.refused:
             end = job.end_unbegun
+        elif job.sent_ahead and job.reason_to_end is None:
+            # What it was to wait for has ended meanwhile: it is submitted without that.
+            end = End(JobState.SKIPPED, TOO_SOON, None)
         job.end = end or End(JobState.TIMEOUT, late_start(job.spec.timeouts.queue_s or 0), None)
         job.step = Step.ENDED
 

@@ -67,8 +67,8 @@ class Standing:
     __slots__ = (
         "cancel_noted", "cause_to_end", "due", "end", "goes_ahead", "gone_looks", "gone_since",
         "grace_sent", "has_heir", "has_seat", "has_started", "in_queue", "is_inherited", "overdue",
-        "patience", "pause_s", "queue", "record", "refused", "seen", "spec", "step",
-        "waiting_since", "waits_for",
+        "patience", "pause_s", "queue", "record", "refused", "seen", "sent_ahead", "spec",
+        "step", "waiting_since", "waits_for",
     )  # fmt: skip
 
     def __init__(
@@ -109,6 +109,7 @@ class Standing:
         self.gone_since = 0.0
         self.overdue = self.record.overdue
         self.grace_sent: float | None = None
+        self.sent_ahead = bool(self.waits_for)
 
     def wait_from(self, now: float) -> None:
         """Count how long it waits for its start from now on."""

@@ -317,6 +317,26 @@ def test_one_that_its_queue_refuses_waits_here(spec: Spec) -> None:
     assert finished(decide(board, 2.0)) == {"c": ("FAILED", "no such partition")}
 
 
+def test_one_that_its_queue_refuses_as_the_last_it_waits_for_ends_is_submitted_without_that(
+    spec: Spec,
+) -> None:
+    parent, child = spec("p"), child_of(spec, "c", "p")
+    board = board_of(parent, child)
+    decide(board, 0.0)
+    assert list(held_for(take(board, parent))) == ["c"]
+    end(board, parent, JobState.SUCCEEDED)
+    board.not_submitted("c", End(JobState.FAILED, "dependency problem", None))
+    (again,) = decide(board, 1.0)
+    assert isinstance(again, Retry)
+    assert (again.end.reason, again.delay_s) == (TOO_SOON, 0.0)
+    following = replace(child, attempt=2, folder="c/2")
+    board.next_attempt(following)
+    board.recorded(record_of(following), 1.0)
+    assert held_for(decide(board, 1.0)) == {"c": []}
+    board.not_submitted("c", End(JobState.FAILED, "no such partition", None))
+    assert finished(decide(board, 1.0)) == {"c": ("FAILED", "no such partition")}
+
+
 def test_the_time_to_its_start_is_counted_from_the_end_of_its_last_parent(spec: Spec) -> None:
     parent = spec("p")
     child = replace(child_of(spec, "c", "p"), timeouts=Timeouts(queue_s=5))
