@@ -174,6 +174,7 @@ class Board:
                 job.due = now + job.pause_s
                 self._give_up_seat(job)
         elif record.handle and job.step in (Step.FINDING, Step.SUBMITTING):
+            self._touch_seated(job.spec.group)
             job.step = Step.WATCHED
             job.grace_sent = None
             self._touch(self._waiting.in_queue(job))
@@ -271,6 +272,7 @@ class Board:
         """No earlier process has submitted the job."""
         job = self._jobs[name]
         job.is_inherited = False
+        self._touch_seated(job.spec.group)
         job.step = Step.SEATED  # or it is to end: it was not looked for otherwise
         self._touched[name] = None
 
@@ -398,6 +400,16 @@ class Board:
             jobs = [(one.spec.name, one.spec.executor) for one in waiting]
             self._seats.queue(jobs, has_begun=any(one.record.attempt > 1 for one in waiting))
 
+    def _is_looked_for(self, group: str) -> bool:
+        """Whether it is not known yet which jobs of a group an earlier process has submitted."""
+        members = self._groups.get(group, ())
+        return any(self._jobs[name].step is Step.FINDING for name in members)
+
+    def _touch_seated(self, group: str) -> None:
+        """Look again at those of a group that have waited for what is known of the others."""
+        members = [self._jobs[name] for name in self._groups.get(group, ())]
+        self._touch(one for one in members if one.step is Step.SEATED)
+
     def _wake_at(self, at: float, job: Standing) -> None:
         heapq.heappush(self._timers, (at, job.spec.name))
 
@@ -480,6 +492,8 @@ def _before_its_start(board: Board, job: Standing, now: float) -> Iterator[Decis
 def _with_its_seat(board: Board, job: Standing, now: float) -> Iterator[Decision]:
     if job.waits_for and not job.may_go_ahead:
         board._hold(job)
+        return
+    if board._is_looked_for(job.spec.group):
         return
     job.begin_attempt(now)
     job.step = Step.SUBMITTING

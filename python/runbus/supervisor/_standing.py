@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from runbus.abc import UNMET, After
+from runbus.attempt import CANCELLED
 from runbus.jobs import End, JobState, Patience, is_last, verdict
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ MANY = 100
 
 WORD_MAX = 200
 """The longest word of a backend that is recorded, in characters."""
+
+GROUP_ENDED = "another job of its group ended without success"
 
 GONE_LOOKS, GONE_S = 3, 2.0
 """A job that is neither there nor recorded as ended is LOST only after so many looks in a row,
@@ -223,6 +226,9 @@ class Standing:
         reason = self.refused or reason
         if reason is None and seen.reason == UNMET:
             return End(JobState.SKIPPED, TOO_SOON, None)
+        if reason is None and seen.reason == CANCELLED and self.spec.group:
+            # Its backend has done so while nobody led it.
+            reason = GROUP_ENDED
         return End(*verdict(seen, reason, self.record.overdue), seen)
 
     @property

@@ -9,11 +9,13 @@ import pytest
 from msgspec.structs import replace
 
 from runbus.abc import GRACE_S, JobSpec, RetryPolicy
+from runbus.attempt import CANCELLED
 from runbus.events import Condition, Dependency
 from runbus.jobs import TERMINAL, End, JobState
 from runbus.supervisor._board import Board, decide
-from runbus.supervisor._decisions import Cancel, Decision, Finish, NoteCancel, Submit
+from runbus.supervisor._decisions import Cancel, Decision, Find, Finish, NoteCancel, Submit
 
+from .backend import DONE
 from .test_board import record_of
 
 Spec = Callable[..., JobSpec]
@@ -242,6 +244,43 @@ def test_what_is_left_of_a_group_begins_where_a_leader_died_between_two_of_it(
         runs: dict[str, Any] = {"state": JobState.RUNNING, "handle": "h", "started_ns": 1}
         board.add(one, record_of(one, **(runs if one.name == began else {})), 0.0)
     assert submitted(decide(board, 0.0)) == ["b" if began == "a" else "a"]
+
+
+@pytest.mark.parametrize("found", [False, True], ids=["none was submitted", "one was submitted"])
+def test_those_of_a_group_begin_once_it_is_known_of_all_whether_they_were_submitted(
+    spec: Spec, found: bool
+) -> None:
+    board = Board()
+    board.set_seats(3, {})
+    a, b, c = group_of(spec, "a", "b", "c")
+    for one in (a, b, c):
+        board.add(one, record_of(one), 0.0, is_inherited=True)
+    assert [one.job.name for one in decide(board, 0.0) if isinstance(one, Find)] == ["a", "b", "c"]
+    board.not_found("a")
+    assert decide(board, 1.0) == []
+    board.not_found("c")
+    assert decide(board, 1.0) == []
+    if found:
+        board.recorded(record_of(b, state=JobState.QUEUED, handle="h"), 1.0)
+    else:
+        board.not_found("b")
+    assert submitted(decide(board, 1.0)) == (["a", "c"] if found else ["a", "c", "b"])
+
+
+def test_one_of_a_group_that_its_backend_ended_while_nobody_led_it_was_cancelled(
+    spec: Spec,
+) -> None:
+    ended = replace(DONE, exit_code=None, signal=15, reason=CANCELLED)
+    alone = spec("a")
+    for group, state in (("g", "CANCELLED"), ("", "FAILED")):
+        one = replace(alone, group=group)
+        board = board_of(one)
+        decide(board, 0.0)
+        board.recorded(record_of(one, state=JobState.RUNNING, handle="h", started_ns=1), 0.0)
+        board.saw("a", ended, (), 1.0)
+        decide(board, 1.0)
+        board.drained("a")
+        assert finished(decide(board, 1.0))["a"][0] == state
 
 
 def test_a_job_waits_for_one_of_another_experiment_as_for_its_own(spec: Spec) -> None:
