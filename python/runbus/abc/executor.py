@@ -52,6 +52,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
             if there is no such queue.
         copies: As which copies each job is to run, by their indices: an experiment has a job for
             each of them then, `NAME[INDEX]`. Each job is one by itself if empty.
+        together: Which executors begin the jobs of a group (`JobSpec.group`) at once: the same
+            value where one call of `submit_all`, of any of them, does that for jobs of all. None
+            where each begins when its own turn comes.
     """
 
     gpus: int | None = 0
@@ -68,6 +71,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     files: bool = False
     after: Hashable = None
     copies: tuple[int, ...] = ()
+    together: Hashable = None
 
     def check(self, job: JobSpec, executor: str) -> None:
         """Refuse a job that asks for more.
@@ -219,6 +223,16 @@ class Executor(Portable, ABC):
             UsageError: The job cannot run on this backend as it is.
         """
 
+    def plan_together(self, requests: Sequence[Request]) -> Sequence[Request]:
+        """Return requests of jobs that begin together, as they are sent then.
+
+        Pure: a dry run prints them. Called where `capabilities.together` is the same for all.
+
+        Args:
+            requests: What `plan` has returned for each, of this executor or of another.
+        """
+        return requests
+
     async def make_ready(self) -> None:
         """Begin with what the first `submit` needs and takes time, because it will soon be called.
 
@@ -245,8 +259,10 @@ class Executor(Portable, ABC):
     ) -> Sequence[JobRef | RunbusError | None]:
         """Hand several jobs to the backend: those that are ready at the same time.
 
-        Each is a job of its own, as if `submit` had been called for it. Called only where
-        `capabilities.batches` says so. Cancelling it is like cancelling `submit`, for all of them.
+        Each is a job of its own, as if `submit` had been called for it. Those of a group may be of
+        several executors, where `capabilities.together` says so, and begin together. Called only
+        where `capabilities.batches` or that says so. Cancelling it is like cancelling `submit`, for
+        all of them.
 
         Returns:
             What became of each, in the order of the requests: its reference; the error that

@@ -35,7 +35,7 @@ from runbus.experiment._unsent import unsent
 from runbus.jobs import Asked, JobRecord, JobState, read_jobs, read_requests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
     from typing import Self
 
     from runbus.abc import Executor, Package, Request
@@ -224,12 +224,13 @@ class Planning:
                 raise NoExecutor(spec.executor, near_matches(spec.executor, executors), ())
         check_places(specs, {name: one.limits().jobs for name, one in executors.items()})
         packages = unbuilt_code(executors, self._root)
-        return [
+        requests = [
             executors[spec.executor].plan(
                 replace(spec, package=spec.package or packages.get(spec.executor))
             )
             for spec in specs
         ]
+        return _together(requests, executors)
 
     def plan_code(
         self, requests: Iterable[Request], executors: Mapping[str, Executor]
@@ -301,6 +302,23 @@ class Planning:
         if self._fail_fast and failed:
             ends = f"it ends all jobs at the first failure, and {failed[0]!r} has failed"
             raise UsageError(f"{self.id} takes no more jobs: {ends}; runbus retry begins anew")
+
+
+def _together(requests: Sequence[Request], executors: Mapping[str, Executor]) -> list[Request]:
+    """Return requests with those of a group as they are sent if its jobs begin at once."""
+    groups: dict[Hashable, list[int]] = {}
+    for index, request in enumerate(requests):
+        together = executors[request.job.executor].capabilities.together
+        if request.job.group and together is not None:
+            groups.setdefault((request.job.group, together), []).append(index)
+    planned = list(requests)
+    for members in groups.values():
+        if len(members) > 1:
+            first = executors[requests[members[0]].job.executor]
+            sent = first.plan_together([requests[index] for index in members])
+            for index, request in zip(members, sent, strict=True):
+                planned[index] = request
+    return planned
 
 
 def _data_of(plugin: Any) -> Any:

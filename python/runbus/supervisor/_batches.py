@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import anyio
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Batches"]
 
-GATHER_S = 0.5
-"""How long jobs wait for others that were decided on with them, and that plugins still prepare."""
+logger = logging.getLogger("runbus.supervisor")
+
+GATHER_S, TOGETHER_S = 0.5, 120.0
+"""How long jobs wait for others that were decided on with them, and that plugins still prepare; and
+those of a group, which are to begin together."""
 
 _AT_ONCE = 16
 """How many jobs are told in one turn of the loop what became of them."""
@@ -39,12 +43,16 @@ class Batches:
         executor: Where they go.
         check: Called before anything is handed over; raises if another process leads now.
         clock: By which it waits for jobs, and for room.
+        group: Of which group they all are, if they are to begin together.
     """
 
-    def __init__(self, executor: Executor, check: Callable[[], None], clock: AlarmClock) -> None:
+    def __init__(
+        self, executor: Executor, check: Callable[[], None], clock: AlarmClock, group: str = ""
+    ) -> None:
         self._executor = executor
         self._check = check
         self._clock = clock
+        self._group = group
         self._coming: set[str] = set()
         self._waiting: dict[str, _Waiting] = {}
         self._news = Alarm(clock)
@@ -93,11 +101,19 @@ class Batches:
 
     async def _serve(self) -> None:
         """Wait until the jobs that are expected have come, and hand over those that are there."""
-        until = self._clock.monotonic() + GATHER_S
+        patience_s = TOGETHER_S if self._group else GATHER_S
+        until = self._clock.monotonic() + patience_s
         while self._coming:
             self._news.clear()
-            if not await self._news.wait(until):
-                self._coming.clear()
+            if await self._news.wait(until):
+                continue
+            if self._group:
+                late = ", ".join(map(repr, sorted(self._coming)))
+                logger.warning(
+                    "group %r is submitted without %s: it has waited for %.0f s", self._group, late,
+                    patience_s,
+                )  # fmt: skip
+            self._coming.clear()
         jobs, self._waiting = list(self._waiting.values()), {}
         self._is_gathering = False
         pause_s = NO_ROOM_S

@@ -60,7 +60,7 @@ from runbus.supervisor._hand import Hand
 from runbus.supervisor._time import Alarm, sleep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     from runbus._clock import AlarmClock
     from runbus.abc import Executor, JobSpec, Request
@@ -122,7 +122,7 @@ class Work:
         self._collector = Collector(executors, clock, store.check)
         self._hands: dict[str, Hand] = {}
         self._attempts: dict[str, Attempt] = {}
-        self._batches: dict[str, Batches] = {}
+        self._batches: dict[Hashable, Batches] = {}
         self._may_submit = asyncio.Event()
         self.alarm = Alarm(clock)
         self.tasks: anyio.abc.TaskGroup | None = None
@@ -164,14 +164,18 @@ class Work:
             tasks.start_soon(cancel, refs, grace_s, name=f"cancel on {executor}")
 
     def _batches_of(self, job: JobSpec) -> Batches | None:
-        """Return what hands jobs to the executor of one; None if that takes them one by one."""
+        """Return what hands jobs to the executor of one; None if that takes them one by one.
+
+        Those of a group that begin together go to one of their executors.
+        """
         executor = self._executors[job.executor]
-        if not executor.capabilities.batches:
+        given = executor.capabilities
+        group = job.group if given.together is not None else ""
+        if not (given.batches or group):
             return None
-        if (batches := self._batches.get(job.executor)) is None:
-            batches = self._batches[job.executor] = Batches(
-                executor, self._store.check, self._clock
-            )
+        key: Hashable = (given.together, group) if group else job.executor
+        if (batches := self._batches.get(key)) is None:
+            batches = self._batches[key] = Batches(executor, self._store.check, self._clock, group)
         return batches
 
     def _hand_of(self, job: JobSpec, tasks: anyio.abc.TaskGroup) -> Hand:
@@ -321,6 +325,8 @@ class Work:
                     if batches := self._batches_of(job):
                         batches.expect(job.name)
                     ref = await self._find(executor, job)
+                    if ref is not None and batches:
+                        batches.excuse(job.name)
         hand.submitted()
         if ref is None:
             # It may have been on its way.

@@ -24,7 +24,7 @@ from runbus.supervisor import Supervisor
 from runbus.supervisor._batches import GATHER_S, NO_ROOM_S
 from runbus.testing import FakeClock
 
-from .backend import RUNNING, Backend
+from .backend import DONE, RUNNING, Backend
 
 Spec = Callable[..., JobSpec]
 Outcome = JobRef | RunbusError | None
@@ -33,8 +33,10 @@ Outcome = JobRef | RunbusError | None
 class Batching(Backend):
     """A backend that takes several jobs in one call."""
 
-    def __init__(self) -> None:
+    def __init__(self, together: str | None = None) -> None:
         super().__init__()
+        self.together = together
+        self.takes_lost: set[str] = set()
         self.batches: list[list[str]] = []
         self.answer: Callable[[str, int], Outcome | str] = lambda _name, _call: "taken"
         self.handing_over = anyio.Event()
@@ -48,7 +50,7 @@ class Batching(Backend):
 
     @property
     def capabilities(self) -> Capabilities:
-        return replace(super().capabilities, batches=True)
+        return replace(super().capabilities, batches=True, together=self.together)
 
     async def submit(self, request: Request) -> JobRef:
         raise AssertionError("one by one")
@@ -61,7 +63,9 @@ class Batching(Backend):
 
     async def _take(self, request: Request, call: int) -> Outcome:
         answer = self.answer(request.job.name, call)
-        return await super().submit(request) if isinstance(answer, str) else answer
+        is_taken = isinstance(answer, str) or request.job.name in self.takes_lost
+        ref = await super().submit(request) if is_taken else None
+        return ref if isinstance(answer, str) else answer
 
 
 @pytest.fixture
@@ -83,12 +87,13 @@ def folder(tmp_path: Path) -> Path:
 async def supervise(
     bus: Bus, folder: Path, backend: Batching, jobs: Sequence[JobSpec],
     meanwhile: Callable[[Supervisor], Coroutine[Any, Any, None]] | None = None,
-    clock: AlarmClock = SYSTEM_CLOCK,
+    clock: AlarmClock = SYSTEM_CLOCK, others: Sequence[Batching] = (),
 ) -> dict[str, JobRecord]:  # fmt: skip
     store = JobStore(str(folder))
     try:
         with anyio.fail_after(120):
-            supervisor = Supervisor(bus, {backend.name: backend}, store, clock=clock)
+            backends = {one.name: one for one in (backend, *others)}
+            supervisor = Supervisor(bus, backends, store, clock=clock)
             async with anyio.create_task_group() as tasks:
                 if meanwhile is not None:
                     tasks.start_soon(meanwhile, supervisor)
@@ -346,3 +351,66 @@ async def test_a_job_that_waits_too_long_for_its_batch_is_timed_out(
     records = await supervise(bus, folder, backend, jobs, *passing_time())
 
     assert records["a"].state is JobState.TIMEOUT
+
+
+def grouped(*jobs: JobSpec) -> list[JobSpec]:
+    return [replace(job, group="pair") for job in jobs]
+
+
+async def test_a_group_that_begins_at_once_waits_for_the_last_of_it(
+    folder: Path, spec: Spec
+) -> None:
+    @asynccontextmanager
+    async def slowly(event: TaskStart) -> AsyncIterator[None]:
+        if event.job == "slow":
+            await anyio.sleep(2 * GATHER_S)  # as a plugin that has something to do
+        yield
+
+    backend = Batching("a cluster")
+    async with Kernel() as kernel:
+        kernel.bus.on(TaskStart, slowly)
+        records = await supervise(kernel.bus, folder, backend, grouped(spec("slow"), spec("quick")))
+
+    assert backend.batches == [["quick", "slow"]]
+    assert {one.state for one in records.values()} == {JobState.SUCCEEDED}
+
+
+async def test_a_group_over_several_executors_that_begin_it_at_once_goes_to_one_of_them(
+    bus: Bus, folder: Path, spec: Spec
+) -> None:
+    first, second, far = Batching("a cluster"), Batching("a cluster"), Batching("another")
+    second.name, far.name = "second", "far"
+    first.on_submit = lambda name, _count: second.show(name, DONE)
+    jobs = grouped(spec("a"), spec("b", executor="second"), spec("c", executor="far"))
+    jobs += [spec("alone", executor="second")]
+
+    records = await supervise(bus, folder, first, jobs, others=[second, far])
+
+    assert (first.batches, sorted(second.batches), far.batches) == (
+        [["a", "b"]],
+        [["alone"]],
+        [["c"]],
+    )
+    assert {one.state for one in records.values()} == {JobState.SUCCEEDED}
+
+
+async def test_one_of_a_group_that_is_found_after_a_lost_answer_is_not_waited_for(
+    bus: Bus, folder: Path, spec: Spec
+) -> None:
+    backend = Batching("a cluster")
+    backend.takes_lost = {"a"}
+    backend.first = RUNNING
+
+    def end_both(name: str, _count: int) -> None:
+        if name == "b":
+            backend.first = DONE
+            backend.show("a", DONE)
+
+    def answer(name: str, call: int) -> Outcome | str:
+        return SubmitUnknown(name, "no answer") if call == 1 else "taken"
+
+    backend.answer, backend.on_submit = answer, end_both
+    records = await supervise(bus, folder, backend, grouped(spec("a"), spec("b")))
+
+    assert backend.batches == [["a", "b"], ["b"]]
+    assert {one.state for one in records.values()} == {JobState.SUCCEEDED}
