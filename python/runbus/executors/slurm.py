@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from runbus._home import ENV_SAMPLER
 from runbus._secrets import Secret  # noqa: TC001 - the configuration reads the fields
-from runbus.abc import Capabilities, Limits, Packager, Request, Tunnel
+from runbus.abc import Capabilities, JobRef, Limits, Packager, Request, Tunnel
 from runbus.config import LocalFile  # noqa: TC001 - the configuration reads the fields
 from runbus.errors import (
     JobNotStarted,
@@ -48,6 +48,7 @@ from runbus.executors._slurm.partitions import Partition
 from runbus.executors._slurm.requeued import RequeuingHost
 from runbus.executors._slurm.resources import SlurmResources
 from runbus.executors._slurm.script import DEPENDENCY, array_name, job_name
+from runbus.executors._slurm.together import group_script
 from runbus.executors._slurm.verdict import needs_word
 from runbus.executors._tunnelled import PIECE, TunnelExecutor, tunnel_to
 from runbus.transports import LocalTunnel
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal
 
-    from runbus.abc import JobRef, JobSpec, Observation
+    from runbus.abc import JobSpec, Observation
     from runbus.executors._slurm.scheduler import Scheduler
 
 __all__ = ["AUTO", "Partition", "SlurmExecutor", "SlurmResources", "partitions"]
@@ -157,6 +158,7 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
     @property
     def capabilities(self) -> Capabilities:
         """What a cluster can do; how many GPUs it has, only Slurm knows."""
+        cluster = self._cluster
         return Capabilities(
             gpus=None,
             containers=self.runtime is not None,
@@ -168,18 +170,32 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
             files=True,
             batches=True,
             nodes=node_count(self),
-            after=self._queue,
+            after=cluster if self._holds_back else None,
             copies=elements.indices if (elements := self.elements) else (),
+            together=None if self._reason_apart else cluster,
         )
 
     @property
-    def _queue(self) -> Hashable:
-        """What is the same for executors whose jobs Slurm can hold back for each other."""
+    def _cluster(self) -> Hashable:
+        """What is the same for executors that hand jobs over in the same place."""
+        return self._host.scheduler.way, self._host.name, self._job_dir
+
+    @property
+    def _reason_apart(self) -> str:
+        """Which option keeps a job from being a component of one that Slurm begins as a whole.
+
+        Of GPUs that are counted by the task, or for the whole job, the first machine's script would
+        get those of one task, or as many as no machine has.
+        """
+        names = "resource_group", "requeue", "signal", "gpus", "gpus_per_task"
+        return next((name for name in names if getattr(self, name)), "")
+
+    @property
+    def _holds_back(self) -> bool:
+        """Whether its jobs can wait in Slurm's queue for each other."""
         first, *others = components(self)
         own = others or self.requeue or DEPENDENCY in dict(directives(self, first))
-        if own or not self.native_dependencies:
-            return None
-        return self._host.scheduler.way, self._host.name, self._job_dir
+        return self.native_dependencies and not own
 
     def limits(self) -> Limits:
         """Return that it takes any number of jobs: Slurm queues them."""
@@ -193,7 +209,25 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
         base = marked(self._job_dir)
         moved = self._moved(job, base, OWN_ATTEMPT if self.requeue else "")
         folder, _ = remote_folders(job, base)
-        return Request(job=job, body=SlurmBody.for_slurm(moved, self, folder))
+        body = SlurmBody.for_slurm(moved, self, folder)
+        if job.group and (option := self._reason_apart):
+            others = f"the others of group {job.group!r}"
+            body = replace(body, apart=f"Slurm begins it apart from {others}: it has {option}")
+        return Request(job=job, body=body)
+
+    def plan_together(self, requests: Sequence[Request]) -> Sequence[Request]:
+        """Return requests that show the one script that is sent for all of them.
+
+        Raises:
+            UsageError: Slurm takes no one job of them, by what their executors ask for.
+        """
+        bodies = [request.of(SlurmBody) for request in requests]
+        parts = [body.part(body.folder) for body in bodies]
+        group_script(parts, b"")
+        return [
+            replace(request, body=replace(body, group=parts))
+            for request, body in zip(requests, bodies, strict=True)
+        ]
 
     def _check_copy(self, job: JobSpec) -> None:
         """Refuse a job that is none of the elements of the array, where there is one.
@@ -209,13 +243,29 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
             raise UsageError(f"job {job.name!r} is no element of the array {self.array}")
 
     async def submit_all(self, requests: Sequence[Request]) -> list[JobRef | RunbusError | None]:
-        """Hand several jobs over: those that ask for the same as elements of one array.
+        """Hand several jobs over: a group as one heterogeneous job, equal jobs as one array.
 
         Each has its own folder, wrapper and records, as if it had been submitted alone. Of an array
         of which only some elements run at a time, those that do not go in one `sbatch` with the
         others find no room before there are so few left of these.
         """
         outcomes: dict[str, JobRef | RunbusError | None] = {}
+        groups: dict[str, list[Request]] = {}
+        for request in requests:
+            group = request.job.group
+            is_together = group and planner_of(request).capabilities.together is not None
+            groups.setdefault(group if is_together else "", []).append(request)
+        equal = groups.pop("", [])
+        async with anyio.create_task_group() as sending:
+            for together in groups.values():
+                name = f"submit {len(together)} jobs to {self._host.name} together"
+                sending.start_soon(self._send_together, together, outcomes, name=name)
+            if equal:
+                await self._send_equal(equal, outcomes)
+        return [outcomes.get(request.job.folder) for request in requests]
+
+    async def _send_equal(self, requests: Sequence[Request], outcomes: Outcomes) -> None:
+        """Hand over those that ask for the same as arrays."""
         groups = await self._groups(requests, outcomes)
         limit = self.elements.at_a_time if self.elements else None
         open_jobs = (one.ref for one in self._host.open_jobs())
@@ -224,7 +274,6 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
                 for alike in going:
                     name = f"submit {len(alike)} jobs to {self._host.name}"
                     sending.start_soon(self._send, alike, outcomes, name=name)
-        return [outcomes.get(request.job.folder) for request in requests]
 
     async def _groups(
         self, requests: Sequence[Request], outcomes: Outcomes
@@ -241,8 +290,7 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
         for alike in needs.values():
             first = alike[0].job
             try:
-                host = await self._hosts.reserve(first, read_placement(first.folder))
-                host.reserved.discard(first.folder)
+                await self._reached_for(first)
                 # Slurm takes no array of heterogeneous jobs.
                 largest = await self._host.scheduler.largest_array()
                 largest = 1 if self.resource_group else max(1, largest)
@@ -273,12 +321,41 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
                 outcomes[request.job.folder] = error_of(request.job, error)
         answers = await self._host.submit_all(members)
         for member, answer in zip(members, answers, strict=True):
-            if answer is None or isinstance(answer, (JobNotStarted, SecretMissing)):
-                # Nothing runs there: another attempt may go elsewhere.
-                with suppress(OSError):
-                    os.unlink(os.path.join(member.ref.folder, PLACEMENT))
-            outcomes[member.ref.folder] = answer
+            outcomes[member.ref.folder] = withdrawn(member, answer)
         self._tell()
+
+    async def _send_together(self, requests: Sequence[Request], outcomes: Outcomes) -> None:
+        """Hand over jobs of a group as the components of one job: all of them or none.
+
+        Each goes as its own executor has planned it, which follows it from then on.
+        """
+        planners = [planner_of(request) for request in requests]
+        try:
+            self.plan_together(requests)
+            for planner, request in zip(planners, requests, strict=True):
+                await planner._reached_for(request.job)
+            members = [
+                await planner._member(request, None, planner._known_as(request.job))
+                for planner, request in zip(planners, requests, strict=True)
+            ]
+        except (OSError, RunbusError) as error:
+            outcomes.update((one.job.folder, error_of(one.job, error)) for one in requests)
+            return
+        answers = await self._host.machine.submit_all(members)
+        for planner, member, answer in zip(planners, members, answers, strict=True):
+            if isinstance(answer, JobRef):
+                planner._host.follow_new(member)
+            outcomes[member.ref.folder] = withdrawn(member, answer)
+            planner._tell()
+
+    async def _reached_for(self, job: JobSpec) -> None:
+        """See that the login node can be reached, and has the code that a job takes along.
+
+        Raises:
+            RunbusError: It cannot.
+        """
+        host = await self._hosts.reserve(job, read_placement(job.folder))
+        host.reserved.discard(job.folder)
 
     async def _indices(self, alike: Sequence[Request]) -> Sequence[int]:
         """Return which elements of an array jobs are; empty for one that goes by itself.
@@ -290,8 +367,8 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
             return asked
         return range(len(alike)) if len(alike) > 1 else ()
 
-    async def _member(self, request: Request, index: int, name: str) -> Member:
-        """Record where a job goes, as an element of an array."""
+    async def _member(self, request: Request, index: int | None, name: str) -> Member:
+        """Record where a job goes, as an element of an array or as a component."""
         job, machine = request.job, self._host.machine
         base = await machine.prepare()
         placement = replace(self._placed(job, self._host, base), known_as=name)
@@ -333,6 +410,22 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
     def _known_as(self, job: JobSpec) -> str:
         folder, _ = remote_folders(job, marked(self._job_dir))
         return job_name(job, folder)
+
+
+def planner_of(request: Request) -> SlurmExecutor:
+    """Return the executor that has planned a request: its options are what is asked of Slurm."""
+    planner = request.of(SlurmBody).options
+    assert isinstance(planner, SlurmExecutor)
+    return planner
+
+
+def withdrawn(member: Member, answer: JobRef | RunbusError | None) -> JobRef | RunbusError | None:
+    """Return what became of a job; that it was sent there is forgotten if nothing runs."""
+    if answer is None or isinstance(answer, (JobNotStarted, SecretMissing)):
+        # Another attempt may go elsewhere.
+        with suppress(OSError):
+            os.unlink(os.path.join(member.ref.folder, PLACEMENT))
+    return answer
 
 
 Outcomes = dict[str, "JobRef | RunbusError | None"]

@@ -51,6 +51,22 @@ def test_the_components_of_a_job_are_one_job_that_is_as_the_first_of_them() -> N
     )
 
 
+def test_components_with_names_of_their_own_are_jobs_of_one_number() -> None:
+    found = parse_squeue(
+        b"7+0|RUNNING|1795950822|node1|None|a-1\n"
+        b"7+1|RUNNING|1795950822|node2|None|b-2\n"
+        b"9|RUNNING|1795950822|node3|None|c-3\n"
+        b"11+0|RUNNING|1795950822|node1|None|d-4\n"
+        b"11+1|RUNNING|1795950822|node2|None|d-4\n"
+    )
+
+    told = {name: (fact.id, fact.part, fact.nodes) for name, fact in found.items()}
+    assert told == {
+        "a-1": ("7", "7+0", "node1"), "b-2": ("7", "7+1", "node2"), "c-3": ("9", "9", "node3"),
+        "d-4": ("11", "11", "node1,node2"),
+    }  # fmt: skip
+
+
 def test_a_job_ended_as_its_first_component_did() -> None:
     found = parse_sacct(
         b"7+0|FAILED|3:0|1795950822|node1|None|a-1\n"

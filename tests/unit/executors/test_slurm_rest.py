@@ -429,6 +429,23 @@ async def test_numbers_are_said_to_the_accounts_as_a_version_takes_them(tmp_path
         assert query in asked[1]
 
 
+async def test_the_script_of_a_group_is_told_once_and_by_no_signal_that_all_of_it_would_get(
+    tmp_path: Path,
+) -> None:
+    done = http(b'{"errors": []}')
+    for version, told in (
+        (b"38", [b"DELETE /slurm/v0.0.38/job/7?signal=TERM "]),
+        (b"40", [b"DELETE /slurm/v0.0.40/job/5?signal=USR2&flags=BATCH_JOB ",
+                 b"DELETE /slurm/v0.0.40/job/7?signal=USR2&flags=BATCH_JOB "]),
+    ):  # fmt: skip
+        asked: list[bytes] = []
+        paths = http(PATHS.replace(b"38", version))
+        async with asking(tmp_path, paths, done, done, asked=asked) as rest:
+            await rest.tell_to_end(["5+0", "5+1", "7"])
+
+        assert sorted(one.partition(b"HTTP")[0] for one in asked[1:]) == told
+
+
 async def test_a_version_that_is_gone_is_asked_for_anew(tmp_path: Path) -> None:
     gone = http(b"Unable find requested URL.", status=404)
     newer = http(PATHS.replace(b"38", b"40"))

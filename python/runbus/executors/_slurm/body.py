@@ -8,10 +8,11 @@ from runbus.attempt import check_job
 from runbus.executors._paths import expanded
 from runbus.executors._slurm.options import SlurmOptions  # noqa: TC001 - a field of a struct
 from runbus.executors._slurm.script import Batch, batch_script, job_name
+from runbus.executors._slurm.together import Part, group_script
 from runbus.executors._tunnelled import NO_FOLDER, MarkedBody
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from runbus.abc import JobSpec
 
@@ -25,11 +26,15 @@ class SlurmBody(MarkedBody, frozen=True, kw_only=True):
         options: What is asked of Slurm.
         name: What Slurm calls it.
         folder: The attempt's folder there, which may have marks.
+        group: What is sent of all attempts with which it begins; empty where it is sent alone.
+        apart: Why it is sent alone although others of its group begin with it.
     """
 
     options: SlurmOptions
     name: str
     folder: str
+    group: Sequence[Part] = ()
+    apart: str = ""
 
     @classmethod
     def for_slurm(cls, job: JobSpec, options: SlurmOptions, folder: str) -> SlurmBody:
@@ -73,6 +78,14 @@ class SlurmBody(MarkedBody, frozen=True, kw_only=True):
         """
         return batch_script(self.options, self.job, name, folders, run)
 
+    def part(self, folder: str) -> Part:
+        """Return it as one of several attempts that begin together.
+
+        Args:
+            folder: The attempt's folder there.
+        """
+        return Part(self.options, self.job, self.name, folder)
+
     @property
     def like(self) -> bytes:
         """What is the same in all attempts that can be elements of one array."""
@@ -88,8 +101,12 @@ class SlurmBody(MarkedBody, frozen=True, kw_only=True):
     def render(self) -> str:
         """Return both scripts as a person may see them."""
         run, copy = b"runbus-wrapper", self.job.copy
-        batch = self.batch(self.folder, run)
+        sent = group_script(self.group, run) if self.group else self.batch(self.folder, run)
         if copy is not None:
-            batch = self.batch_of(self.name, {copy.index: self.folder}, run)
-        text = batch.text.decode("utf-8", "surrogateescape")
-        return f"{expanded(text)}\n# request.sh\n{super().render()}"
+            sent = self.batch_of(self.name, {copy.index: self.folder}, run)
+        batch = expanded(sent.text.decode("utf-8", "surrogateescape"))
+        if self.group and self.name != self.group[0].name:
+            shown = self.group[0].job.name
+            batch = f"# a component of the job of Slurm that is shown for {shown}\n"
+        told = f"# {self.apart}\n" if self.apart else ""
+        return f"{told}{batch}\n# request.sh\n{super().render()}"

@@ -23,7 +23,7 @@ from runbus.executors._slurm.listing import (
     parse_squeue,
     parse_submitted,
 )
-from runbus.executors._slurm.numbers import chunks, compressed
+from runbus.executors._slurm.numbers import chunks, compressed, whole
 from runbus.executors._slurm.partitions import parse_partitions
 from runbus.executors._slurm.scheduler import Scheduler, Sent
 from runbus.executors._slurm.verdict import Accounts
@@ -104,7 +104,7 @@ class Commands(Scheduler):
 
     async def tell_to_end(self, ids: Sequence[str]) -> None:
         """Send their scripts a signal; see `Scheduler`."""
-        await self._scancel(ids, "USR2")
+        await self._scancel(list(dict.fromkeys(map(whole, ids))), "USR2")
 
     async def _scancel(self, ids: Sequence[str], signal: str | None) -> None:
         for chunk in chunks(compressed(number for number in ids if number), _CHUNK):

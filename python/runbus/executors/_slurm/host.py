@@ -107,11 +107,15 @@ class SlurmHost(Host):
         outcomes = await self.machine.submit_all(members)
         for one, outcome in zip(members, outcomes, strict=True):
             if isinstance(outcome, JobRef):
-                # Nothing of it is there to be looked at before Slurm has said that it runs.
-                fact = Fact("", one.placement.known_as, "PENDING", source="sbatch")
-                self.standings.setdefault(one.ref.folder, Standing(fact))
-                self.follow(one.ref, one.placement)
+                self.follow_new(one)
         return outcomes
+
+    def follow_new(self, one: Member) -> None:
+        """Follow a job that Slurm has just taken."""
+        # Nothing of it is there to be looked at before Slurm has said that it runs.
+        fact = Fact("", one.placement.known_as, "PENDING", source="sbatch")
+        self.standings.setdefault(one.ref.folder, Standing(fact))
+        self.follow(one.ref, one.placement)
 
     async def run(self) -> None:
         """Look at the jobs, and ask Slurm about them, for as long as there are any."""

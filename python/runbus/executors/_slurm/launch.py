@@ -49,7 +49,14 @@ def launched(options: SlurmOptions, job: JobSpec, base: str) -> JobSpec:
     steps = [["--kill-on-bad-exit=1", "--export=ALL", *where, *words] for where in _places(options)]
     first, *others = steps
     more = [word for step in others for word in (":", *step)]
-    return replace(inner, argv=("srun", *first, *more, *inner.argv))
+    srun = _SRUN_IN_GROUP if job.group and len(steps) == 1 else ("srun",)
+    return replace(inner, argv=(*srun, *first, *more, *inner.argv))
+
+
+# Of the components of a job srun starts tasks in the first one, unless it is told of another.
+_SRUN_IN_GROUP = (
+    "sh", "-c", 'exec srun ${SLURM_HET_SIZE:+--het-group="$RUNBUS_HET_GROUP"} "$@"', "sh",
+)  # fmt: skip
 
 
 def _places(options: SlurmOptions) -> list[list[str]]:

@@ -43,6 +43,7 @@ class Fact(NamedTuple):
         source: What said so.
         component: Which component of a heterogeneous job this is said of: 0 for the first, and for
             all other jobs.
+        is_part: Whether that is a job of ours by itself, as those of a group are.
     """
 
     id: str
@@ -56,6 +57,12 @@ class Fact(NamedTuple):
     signal: int = 0
     source: str = "squeue"
     component: int = 0
+    is_part: bool = False
+
+    @property
+    def part(self) -> str:
+        """What Slurm calls it, and of a component that is a job of ours by itself, that: `5+1`."""
+        return f"{self.id}+{self.component}" if self.is_part else self.id
 
 
 def by_name(facts: Iterable[Fact]) -> dict[str, Fact]:
@@ -73,6 +80,7 @@ def by_name(facts: Iterable[Fact]) -> dict[str, Fact]:
         found[fact.name] = first._replace(
             reason=first.reason or other.reason,
             nodes=",".join(filter(None, (first.nodes, other.nodes))),
+            is_part=False,
         )
     return found
 
@@ -114,6 +122,7 @@ def _of_squeue(output: bytes) -> Iterator[Fact]:
             yield Fact(
                 id=job, name=_called(number, name), state=word, detail=detail, reason=told(reason),
                 start_s=_time(start), nodes=told(nodes), component=component,
+                is_part="+" in number,
             )  # fmt: skip
 
 
@@ -137,6 +146,7 @@ def _of_sacct(output: bytes) -> Iterator[Fact]:
                 id=job, name=_called(number, name), state=word, detail=detail, reason=told(reason),
                 start_s=_time(start), nodes=told(nodes), exit_code=digits(status),
                 signal=digits(signal) or 0, source="sacct", component=component,
+                is_part="+" in number,
             )  # fmt: skip
 
 

@@ -108,9 +108,11 @@ class LoginNode(ShellMachine):
         # Asked after that: one that begins from now on sees that it is not to.
         alive = await self._alive(list(graces))
         waiting = {one for one, fact in alive.items() if waits(fact)}
-        await self.scheduler.end([fact.id for one, fact in alive.items() if one in waiting])
-        begun = [fact.id for one, fact in alive.items() if one not in waiting]
-        await self.scheduler.tell_to_end(begun)
+        # Those of a group have one number: it does not begin without one of them.
+        ids = dict.fromkeys(fact.id for one, fact in alive.items() if one in waiting)
+        await self.scheduler.end(list(ids))
+        begun = dict.fromkeys(fact.part for one, fact in alive.items() if one not in waiting)
+        await self.scheduler.tell_to_end(list(begun))
         return waiting
 
     async def kill(self, placements: Sequence[Placement]) -> None:
@@ -120,7 +122,7 @@ class LoginNode(ShellMachine):
             HostError: Slurm, or the machine, does not answer.
         """
         alive = await self._alive(placements)
-        await self.scheduler.end([fact.id for fact in alive.values()])
+        await self.scheduler.end(list(dict.fromkeys(fact.id for fact in alive.values())))
 
     async def _alive(self, placements: Sequence[Placement]) -> dict[Placement, Fact]:
         """Return what Slurm says of those attempts that have not ended there.

@@ -1,4 +1,4 @@
-"""A login node of Slurm as what jobs are handed to: one by one, or as arrays of equal ones."""
+"""A login node of Slurm as what jobs are handed to: one by one, or several as one of Slurm's."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from runbus.executors._slurm.numbers import array_of
 from runbus.executors._slurm.open_partition import OpenPartition
 from runbus.executors._slurm.scheduler import Sent
 from runbus.executors._slurm.script import DEPENDENCY, SECRETS, beside
+from runbus.executors._slurm.together import group_script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,7 +62,7 @@ class Member(NamedTuple):
         request: What is to run.
         fields: The same for the wrapper program; empty where only a shell can tell a path.
         run_json: The description of its run.
-        element: Its index in the array; None if it goes alone.
+        element: Its index in the array; None if it goes alone, or with others as a component.
     """
 
     ref: JobRef
@@ -70,6 +71,11 @@ class Member(NamedTuple):
     fields: bytes
     run_json: bytes
     element: int | None = None
+
+
+def is_group(members: Sequence[Member]) -> bool:
+    """Whether several attempts go as components of one job: all of them or none."""
+    return len(members) > 1 and members[0].element is None
 
 
 class SlurmMachine(LoginNode):
@@ -103,7 +109,7 @@ class SlurmMachine(LoginNode):
         return outcome is not None
 
     async def submit_all(self, members: Sequence[Member]) -> list[JobRef | RunbusError | None]:
-        """Hand a job to Slurm, or several equal ones as elements of one array.
+        """Hand a job to Slurm, or several as one: elements of an array, or components of a group.
 
         One whose answer was lost is looked up by its name. Should Slurm get it twice all the same,
         only one of the two runs it: the wrapper's claim sees to that.
@@ -185,8 +191,9 @@ class SlurmMachine(LoginNode):
             Whether there may be room for more.
         """
         job = members[0].request.job
-        queue_s = job.timeouts.queue_s
-        deadline = time.monotonic() + (_UNREACHED_S if queue_s is None else queue_s)
+        limits = [one.request.job.timeouts.queue_s for one in members]
+        shortest_s = min((limit_s for limit_s in limits if limit_s is not None), default=None)
+        deadline = time.monotonic() + (_UNREACHED_S if shortest_s is None else shortest_s)
         pause = 0.5
         while True:
             try:
@@ -204,7 +211,7 @@ class SlurmMachine(LoginNode):
                 members = await self._taken_all_the_same(members, said, sending, is_late=is_late)
                 if not members:
                     return True
-            elif kind in {"quota", "large"} and len(members) > 1:
+            elif kind in {"quota", "large"} and len(members) > 1 and not is_group(members):
                 return await self._in_halves(members, sending)
             elif kind != "later" or is_late:
                 await self._unstage(members, sending)
@@ -251,7 +258,9 @@ class SlurmMachine(LoginNode):
                 held_by = await self._numbers_beside(members[0].placement, job.after)
                 if not all(held_by):
                     return Sent("", "it is not known what Slurm calls the jobs that it waits for")
-                batch = batch.with_option(DEPENDENCY, f"afterany:{':'.join(held_by)}")
+                # Those of a group have one number.
+                numbers = ":".join(dict.fromkeys(held_by))
+                batch = batch.with_option(DEPENDENCY, f"afterany:{numbers}")
             batch = batch._replace(
                 components=[await self._placed(job, asked) for asked in batch.components]
             )
@@ -280,6 +289,9 @@ class SlurmMachine(LoginNode):
     def _batch(self, members: Sequence[Member]) -> Batch:
         first, run = members[0], self._wrapper.words
         body = first.request.of(SlurmBody)
+        if is_group(members):
+            parts = [one.request.of(SlurmBody).part(one.placement.folder) for one in members]
+            return group_script(parts, run)
         if first.element is None:
             return body.batch(first.placement.folder, run)
         folders = {one.element: one.placement.folder for one in members if one.element is not None}

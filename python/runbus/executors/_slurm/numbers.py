@@ -20,6 +20,7 @@ __all__ = [
     "is_id",
     "read_array",
     "spans",
+    "whole",
 ]
 
 T = TypeVar("T")
@@ -86,6 +87,11 @@ def is_id(text: str) -> bool:
     """Whether a text is the number of a job, or of an element of an array or of several parts."""
     number = text.replace("_", "", 1).replace("+", "", 1)
     return number.isascii() and number.isdigit()
+
+
+def whole(number: str) -> str:
+    """Return the number of all of a job, of that of one of its parts: `5+1`."""
+    return number.partition("+")[0]
 
 
 def element_name(array: str, index: int | str) -> str:

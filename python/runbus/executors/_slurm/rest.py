@@ -30,7 +30,7 @@ from runbus.errors import (
     UsageError,
 )
 from runbus.executors._slurm.asked import environment_script
-from runbus.executors._slurm.numbers import chunks
+from runbus.executors._slurm.numbers import chunks, whole
 from runbus.executors._slurm.rest_answers import (
     Accounted,
     Errors,
@@ -226,12 +226,13 @@ class Rest(Scheduler):
         """Send their scripts a signal; see `Scheduler`.
 
         Older versions can only send it to all of a job: that is TERM, which the wrapper answers as
-        its folder says.
+        its folder says; components of one job are left to its script, since it is for one of them.
         """
         if is_plain(await self.version()):
-            await self._delete(ids, {"signal": "TERM"})
+            await self._delete([one for one in ids if whole(one) == one], {"signal": "TERM"})
         else:
-            await self._delete(ids, {"signal": "USR2", "flags": "BATCH_JOB"})
+            numbers = list(dict.fromkeys(map(whole, ids)))
+            await self._delete(numbers, {"signal": "USR2", "flags": "BATCH_JOB"})
 
     async def _delete(self, ids: Sequence[str], query: dict[str, str]) -> None:
         wanted = [number for number in ids if number]

@@ -194,6 +194,7 @@ def _of_queue(jobs: Iterable[Queued], user: str) -> Iterator[Fact]:
                 reason=told(job.state_reason), start_s=integer(job.start_time) or 0,
                 nodes=told(job.nodes), exit_code=exit_code, signal=number,
                 source="slurmrestd", component=integer(job.het_job_offset) or 0,
+                is_part=bool(integer(job.het_job_id)),
             )  # fmt: skip
 
 
@@ -243,6 +244,7 @@ def _of_accounts(rows: Iterable[Row], user: str) -> Iterator[Fact]:
                 reason=told(state.get("reason")), start_s=start or 0,
                 nodes=told(row.nodes), exit_code=exit_code, signal=number,
                 source="slurmdbd", component=integer(het.get("job_offset")) or 0,
+                is_part=bool(integer(het.get("job_id"))),
             )  # fmt: skip
 
 

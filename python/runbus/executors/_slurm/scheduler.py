@@ -83,6 +83,10 @@ class Scheduler(Protocol):
     async def tell_to_end(self, ids: Sequence[str]) -> None:
         """Have jobs end themselves: their folders say that they are to, and how.
 
+        Args:
+            ids: Their numbers; of components that are jobs of ours by themselves, theirs: `5+1`.
+                They have one script, which looks into the folders of all of them, now and then.
+
         Raises:
             HostError: Slurm, or what is between, does not answer.
         """

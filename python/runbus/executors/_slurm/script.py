@@ -31,9 +31,13 @@ __all__ = [
     "SHEBANG",
     "Batch",
     "array_name",
+    "asked_of",
     "batch_script",
     "beside",
     "job_name",
+    "meeting",
+    "of_component",
+    "own_script",
     "waiting",
 ]
 
@@ -144,25 +148,45 @@ def batch_script(
     if job.after:
         head.append((DEPENDENCY, "afterany"))
     first, *others = machines = components(options)
-    asked = [[*head, *_asked(options, first, job)]]
+    asked = [[*head, *asked_of(options, first, job)]]
     if options.signal is not None:
         asked[0].append(("signal", f"B:{options.signal}"))
-    again = [("job-name", name), ("chdir", "/"), ("no-requeue", "")]
-    asked += [[*again, *_asked(options, one, job)] for one in others]
+    asked += [[*of_component(name), *asked_of(options, one, job)] for one in others]
+    script = own_script(options, job, run, _folder(folders), meeting(len(machines)))
+    return Batch(asked, script)
+
+
+def of_component(name: str) -> list[tuple[str, str]]:
+    """Return the options that a component has besides those that are asked for."""
+    return [("job-name", name), ("chdir", "/"), ("no-requeue", "")]
+
+
+def own_script(
+    options: SlurmOptions, job: JobSpec, run: bytes, folder: bytes, meet: bytes
+) -> bytes:
+    """Return what runs the wrapper on the first machine of a job.
+
+    Args:
+        options: What is asked of Slurm.
+        job: The job.
+        run: The words that run the wrapper.
+        folder: The lines that set the attempt's folder.
+        meet: The lines that say where its ranks meet.
+    """
+    has_gpus = job.resources.gpus or components(options)[0].has_gpus
     setup = "".join(f"{{ {line}\n}} || exit\n" for line in options.setup_lines)
-    script = _SCRIPT % {
+    return _SCRIPT % {
         b"setup": setup.encode("utf-8", "surrogateescape"),
-        b"gpus": _GPUS_SEEN if job.resources.gpus or first.has_gpus else b"",
-        b"folder": _folder(folders),
+        b"gpus": _GPUS_SEEN if has_gpus else b"",
+        b"folder": folder,
         b"after": waiting(job),
         b"run": run,
         b"anew": _ANEW if options.requeue else b"",
         b"secrets": _SECRETS_KEPT if options.requeue else _SECRETS_ONCE,
         b"over": _OVER if options.requeue else b"",
-        b"meet": _meeting(len(machines)),
+        b"meet": meet,
         b"warn": _warning(options.signal),
     }
-    return Batch(asked, script)
 
 
 def _array(options: SlurmOptions, indices: Iterable[int]) -> str:
@@ -214,7 +238,9 @@ def waiting(job: JobSpec) -> bytes:
     }
 
 
-def _asked(options: SlurmOptions, machines: SlurmResources, job: JobSpec) -> list[tuple[str, str]]:
+def asked_of(
+    options: SlurmOptions, machines: SlurmResources, job: JobSpec
+) -> list[tuple[str, str]]:
     """Return the options of a component, as the job and its executor ask for them."""
     own = dict(_of_job(options, machines, job))
     asked = directives(options, machines)
@@ -251,8 +277,13 @@ def _word(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _meeting(count: int) -> bytes:
-    """Return the lines that say where the ranks of the job meet: over so many components."""
+def meeting(count: int, number: str = "SLURM_JOB_ID") -> bytes:
+    """Return the lines that say where the ranks of the job meet.
+
+    Args:
+        count: Over how many components.
+        number: Its number, as bash reckons it: no other job on its machines has the same.
+    """
     groups = [f"_HET_GROUP_{number}" for number in range(count)] if count > 1 else [""]
     nodes = ",".join(f"${{SLURM_JOB_NODELIST{group}-}}" for group in groups)
     counts = " + ".join(f"SLURM_JOB_NUM_NODES{group}" for group in groups)
@@ -260,7 +291,7 @@ def _meeting(count: int) -> bytes:
         nnodes="${SLURM_JOB_NUM_NODES:-1}" if count == 1 else f"$(({counts}))",
         node_rank="${SLURM_NODEID:-0}",
         ips="${rb_nodes%,}",
-        port=f"$(({MEETING_PORTS.start} + SLURM_JOB_ID % {len(MEETING_PORTS)}))",
+        port=f"$(({MEETING_PORTS.start} + {number} % {len(MEETING_PORTS)}))",
         gpus="${SLURM_GPUS_ON_NODE:-0}",
     )
     lines = "".join(f"export {name}={value}\n" for name, value in variables.items())
