@@ -207,7 +207,7 @@ class Batch:
     def runbus(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self._words(*words), env=self.env, cwd=self.folder, text=True, capture_output=True,
-            timeout=100, check=False,
+            timeout=120, check=False,
         )  # fmt: skip
 
     def begin(self, **env: str) -> subprocess.Popen[bytes]:

@@ -181,7 +181,7 @@ def test_another_job_of_slurm_for_the_same_attempts_does_nothing(cluster: Cluste
             wait_until((cluster.attempt(number) / "env").exists)
         again = subprocess.run(["bash", cluster.folder / "script"], env=os.environ | {
             "PATH": f"{cluster.folder}/bin:{os.environ['PATH']}", "SLURM_JOB_ID": "9"},
-            timeout=60, check=False)  # fmt: skip
+            timeout=120, check=False)  # fmt: skip
         for number in range(2):
             assert not (cluster.attempt(number) / "cancel").exists()
             (cluster.attempt(number) / "go").touch()
