@@ -183,6 +183,18 @@ def test_a_component_is_checked_with_what_the_executor_says_besides() -> None:
         SlurmExecutor(resource_group=[{"nodes": 2}])  # type: ignore[list-item]
 
 
+def test_what_sbatch_would_take_from_an_earlier_component_is_refused() -> None:
+    gpus = SlurmResources(gpus_per_node=2, mem="64G")
+    executor = SlurmExecutor(resource_group=[SlurmResources(), gpus, SlurmResources(nodes=2)])
+
+    with pytest.raises(UsageError, match=r"component 3 of .* the 'mem' of component 2: say it"):
+        executor.plan(job())
+
+    for last in (SlurmResources(mem="1G"), SlurmResources(mem_per_cpu="1G")):
+        SlurmExecutor(resource_group=[SlurmResources(), gpus, last]).plan(job())
+    SlurmExecutor(mem="8G", resource_group=[gpus, SlurmResources()]).plan(job())
+
+
 def test_a_job_of_several_components_does_not_say_itself_how_many_gpus_it_needs() -> None:
     executor = SlurmExecutor(resource_group=[SlurmResources(), SlurmResources(gpus_per_node=2)])
 

@@ -184,6 +184,30 @@ def directives(options: SlurmOptions, machines: SlurmResources) -> list[tuple[st
     return found
 
 
+def taken_over(earlier: Sequence[tuple[str, str]], later: Sequence[tuple[str, str]]) -> list[str]:
+    """Return which of a component's options sbatch takes to hold for a later one, too.
+
+    Args:
+        earlier: The options of the one, as `directives` returns them.
+        later: Those of the other.
+    """
+    said = {name for name, _ in later}
+    if any(name.startswith("mem-per-") for name in said):
+        said.add("mem")
+    return sorted({name for name, _ in earlier} & (_CARRIED - said))
+
+
+_CARRIED = frozenset(
+    [
+        "account", "acctg-freq", "begin", "cluster-constraint", "clusters", "comment", "container",
+        "deadline", "delay-boot", "distribution", "exclude", "export", "get-user-env", "gid",
+        "hold", "kill-on-invalid-dep", "mail-type", "mail-user", "mcs-label", "mem", "nice",
+        "no-kill", "priority", "profile", "propagate", "qos", "reboot", "reservation", "time",
+        "uid", "wait-all-nodes", "wckey",
+    ]
+)  # fmt: skip
+
+
 def _check_additional(key: str) -> None:
     """Refuse a name that is no option of sbatch, or one that is ours to give.
 

@@ -8,6 +8,7 @@ import math
 import os
 import re
 import shlex
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from runbus.abc import GRACE_S, UNMET
@@ -15,7 +16,7 @@ from runbus.attempt import MEETING_PORTS, rendezvous
 from runbus.errors import UsageError
 from runbus.executors._shell import quote
 from runbus.executors._slurm.numbers import spans
-from runbus.executors._slurm.options import components, directives
+from runbus.executors._slurm.options import components, directives, taken_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -152,6 +153,12 @@ def batch_script(
     if options.signal is not None:
         asked[0].append(("signal", f"B:{options.signal}"))
     asked += [[*of_component(name), *asked_of(options, one, job)] for one in others]
+    for number, (one, after) in enumerate(pairwise(asked), start=1):
+        if missing := taken_over(one, after):
+            raise UsageError(
+                f"component {number + 1} of 'resource_group' would get the {missing[0]!r} of "
+                f"component {number}: say it for both, or only for later ones"
+            )
     script = own_script(options, job, run, _folder(folders), meeting(len(machines)))
     return Batch(asked, script)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from runbus.abc import GRACE_S
 from runbus.errors import UsageError
 from runbus.executors._shell import quote
-from runbus.executors._slurm.options import components
+from runbus.executors._slurm.options import components, taken_over
 from runbus.executors._slurm.script import Batch, asked_of, meeting, of_component, own_script
 
 if TYPE_CHECKING:
@@ -49,10 +49,10 @@ def group_script(parts: Sequence[Part], run: bytes) -> Batch:
     """
     ordered = sorted(
         ((one, asked_of(one.options, components(one.options)[0], one.job)) for one in parts),
-        key=lambda each: len(_carried(each[1])),
+        key=lambda each: len(taken_over(each[1], ())),
     )
     for (one, before), (other, after) in pairwise(ordered):
-        if missing := sorted(_carried(before) - _carried(after)):
+        if missing := taken_over(before, after):
             raise UsageError(
                 f"group {other.job.group!r} cannot be one job of Slurm: {other.job.name!r} would "
                 f"get the {missing[0]!r} of {one.job.name!r}: say it for both, or for neither"
@@ -74,19 +74,6 @@ def group_script(parts: Sequence[Part], run: bytes) -> Batch:
     words = {b"folders": folders, b"starts": b"".join(starts), b"run": run, b"grace": grace}
     return Batch(asked, _GROUP % words)
 
-
-def _carried(options: Sequence[tuple[str, str]]) -> set[str]:
-    return {name for name, _ in options} & _CARRIED
-
-
-_CARRIED = {
-    "account", "acctg-freq", "begin", "cluster-constraint", "clusters", "comment", "container",
-    "deadline", "delay-boot", "distribution", "exclude", "export", "get-user-env", "gid", "hold",
-    "kill-on-invalid-dep", "mail-type", "mail-user", "mcs-label", "mem", "nice", "no-kill",
-    "priority", "profile", "propagate", "qos", "reboot", "reservation", "time", "uid",
-    "wait-all-nodes", "wckey",
-}  # fmt: skip
-"""Options that sbatch takes to hold for later components of a job, too, if they do not say them."""
 
 _OWN_ID = "(SLURM_JOB_ID + RUNBUS_HET_GROUP)"
 
