@@ -72,6 +72,14 @@ def test_what_both_sources_lack_again_and_again_is_gone() -> None:
     assert (told.phase, told.evidence) == ("gone", "squeue, sacct")
 
 
+def test_a_cluster_without_accounts_is_not_said_to_have_been_asked_for_them() -> None:
+    gone = after(*[({}, NONE_KEPT)] * ABSENCES, begin=Standing(fact("RUNNING")))
+
+    told = judged(RUNNING, gone, "login", 99.0)
+    assert told is not None
+    assert (told.phase, told.evidence) == ("gone", "squeue")
+
+
 def test_what_lives_for_the_accounts_alone_and_writes_nothing_is_gone_in_the_end() -> None:
     running = Accounts({"a": fact("RUNNING")}, answered=True)
     lost = after(({"a": fact("RUNNING")}, SILENT), *[({}, running)] * 3)

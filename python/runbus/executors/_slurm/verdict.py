@@ -93,6 +93,7 @@ class Standing(NamedTuple):
         fact: The last that it said; None if nothing.
         absences: In how many looks, one after another, it was missing from both sources.
         ended_at: When it was first said to have ended, by a clock that is not set; None if never.
+        has_accounts: Whether the cluster kept accounts, from which it was missing as well.
         is_out: Whether it is missing as an element is that was cancelled before its start.
         expected_at: When its expected start was taken in, by that clock.
         forgotten_at: Since when the controller answers and does not know it, while it lives for the
@@ -102,6 +103,7 @@ class Standing(NamedTuple):
     fact: Fact | None = None
     absences: int = 0
     ended_at: float | None = None
+    has_accounts: bool = True
     is_out: bool = False
     expected_at: float = float("-inf")
     forgotten_at: float | None = None
@@ -173,7 +175,8 @@ def noted(
         before = standing.fact
         has_waited = accounts.answered if before is None else waits(before)
         is_out = array_of(name) != name and has_waited
-        return standing._replace(absences=standing.absences + 1, is_out=is_out)
+        absences = standing.absences + 1
+        return standing._replace(absences=absences, has_accounts=accounts.kept, is_out=is_out)
     if fact.state not in _ENDED:
         alive = _expecting(standing, fact, now)
         since = standing.forgotten_at
@@ -265,7 +268,8 @@ def judged(
         return _unrecorded(None, Fact("", "", "CANCELLED", "before its start"), host)
     if standing.absences >= ABSENCES:
         gone = seen or Observation(phase="gone", host=host)
-        return replace(gone, phase="gone", evidence="squeue, sacct")
+        evidence = "squeue, sacct" if standing.has_accounts else "squeue"
+        return replace(gone, phase="gone", evidence=evidence)
     if fact is None:
         return seen or Observation(phase="queued", host=host)
     if is_forgotten(standing, written_at, now):
