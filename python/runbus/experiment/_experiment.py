@@ -52,8 +52,8 @@ class ExperimentDraft(Planning):
             `Config` of one, or data such as `{"type": "ssh", "hosts": ["box"]}`. Its leader, which
             may be another process, makes them and gives them to its kernel. A job that says
             nothing of a time-out has that of its executor.
-        max_parallel: How many jobs run at a time; as many as there are processors if None, or as
-            the copies that an executor runs of one job.
+        max_parallel: How many jobs run at a time; as many as there are processors if None,
+            besides all copies that executors run of jobs.
         root: The folder whose code executors package that take code along; the current one if None.
         plugins: What its leader loads, another process too; a kernel that `run` is given has those
             that it was made with. Names of plugins that can be found, and hook values: a `Config`

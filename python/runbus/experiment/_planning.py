@@ -24,7 +24,7 @@ from runbus.experiment._checks import (
     check_unicode,
     with_words,
 )
-from runbus.experiment._copies import as_copies, members_by_origin
+from runbus.experiment._copies import as_copies
 from runbus.experiment._job import Job
 from runbus.experiment._others import Others
 from runbus.experiment._packages import planned_code, unbuilt_code
@@ -101,7 +101,8 @@ class Planning:
         self._groups = config.members_by_group({job.name: job.group for job in jobs})
         self._is_bounded = max_parallel is not None
         largest = max(map(len, self._groups.values()), default=0)
-        self._max_parallel = max_parallel or max(largest, len(os.sched_getaffinity(0)))
+        self._processors = len(os.sched_getaffinity(0))
+        self._max_parallel = max_parallel or max(largest, self._processors)
         self._check_groups()
         given = listed(plugins, "plugins", object, "plugins")
         self.plugins: list[Any] = [_data_of(one) for one in given]
@@ -164,8 +165,9 @@ class Planning:
             return jobs
         if not self._is_bounded and self._stored is None:
             # All of a job may run at once: so it goes to its backend as one, which may bound it.
-            members = members_by_origin({job.name: job.copy for job in every})
-            self._max_parallel = max([self._max_parallel, *map(len, members.values())])
+            copies = sum(job.copy is not None for job in every)
+            others = self._processors if copies < len(every) else 0
+            self._max_parallel = max(self._max_parallel, others + copies)
         return with_words(every, known)
 
     def _check_groups(self) -> None:
