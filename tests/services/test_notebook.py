@@ -102,3 +102,17 @@ def test_a_notebook_shows_tables_and_how_far_jobs_are(tmp_path: Path) -> None:
     assert jobs[-1][1].count("FAILED") == 2
     assert explained == [("execute_result", "'FAILED: exit code 1'")]
     assert refused == [("error", "sweeps is 'a=1': expected a list of texts")]
+
+
+def test_a_notebook_counts_each_job_of_a_group(tmp_path: Path) -> None:
+    cell = (
+        "from runbus import AsyncExperiment, Command\n"
+        "pair = AsyncExperiment('nb', max_parallel=2)\n"
+        "pair.add([Command(('true',)), Command(('true',))], name='pair')\n"
+        "await pair.run()"
+    )
+
+    (jobs,) = shown([cell], tmp_path)
+
+    progress = [text for kind, text in jobs if kind.endswith("display_data")]
+    assert progress[-1] == "<p>2 of 2 done</p>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from runbus.events import JobEnded, JobFact, JobStarted
+from runbus.events import JobEnded, JobFact, JobIntended, JobStarted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ def notebook_progress(jobs: int) -> Sequence[Plugin]:
     """Return a plugin that shows how far some jobs are, if this is a notebook's process.
 
     Args:
-        jobs: How many jobs there are.
+        jobs: How many jobs there are, until it is told of each.
     """
     # Loaded by the notebook itself; nothing else must pay for it.
     if "ipykernel" not in sys.modules or "IPython.display" not in sys.modules:
@@ -34,6 +34,7 @@ class _NotebookProgress:
 
     def __init__(self, jobs: int, display: Any) -> None:
         self._jobs = jobs
+        self._known: set[str] = set()
         self._started: set[str] = set()
         self._ended: dict[str, str] = {}
         self._module = display
@@ -44,7 +45,10 @@ class _NotebookProgress:
         scope.on(JobFact, self._take_in)
 
     def _take_in(self, event: JobFact) -> None:
-        if isinstance(event, JobStarted):
+        if isinstance(event, JobIntended):
+            # What was added may be a group, or one that its executor runs as several copies.
+            self._known.add(event.job)
+        elif isinstance(event, JobStarted):
             self._started.add(event.job)
         elif isinstance(event, JobEnded):
             self._ended[event.job] = event.state
@@ -55,6 +59,6 @@ class _NotebookProgress:
     def _shown(self) -> Any:
         failed = sum(state not in ("SUCCEEDED", "SKIPPED") for state in self._ended.values())
         running = len(self._started - self._ended.keys())
-        text = f"{len(self._ended)} of {self._jobs} done"
+        text = f"{len(self._ended)} of {len(self._known) or self._jobs} done"
         text += f", {failed} failed" if failed else ""
         return self._module.HTML(f"<p>{text}{f' · {running} running' if running else ''}</p>")
