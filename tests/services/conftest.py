@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from runbus.executors import SlurmExecutor
 from runbus.testing.conformance.executor import Harness
 from runbus.testing.dockerd import Dockerd, dockerd
 from runbus.testing.slurmd import Slurm, counted, slurm_cluster
+from runbus.testing.slurmrestd import slurmrestd
 from runbus.testing.sshd import Sshd, sshds
 from runbus.transports import SSHTunnel
 
@@ -69,6 +71,14 @@ def slurm(cluster: Slurm, monkeypatch: pytest.MonkeyPatch) -> Slurm:
     """That cluster, found by programs that are started by the test."""
     monkeypatch.setenv("SLURM_CONF", str(cluster.conf))
     return cluster
+
+
+@pytest.fixture(params=["programs", "slurmrestd"])
+def rest(slurm: Slurm, request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """Where the server listens that is asked; None for the programs of Slurm."""
+    over = slurmrestd(slurm, "socket") if request.param == "slurmrestd" else nullcontext()
+    with over as server:
+        yield None if server is None else server.address
 
 
 @pytest.fixture

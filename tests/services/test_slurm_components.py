@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio.to_thread
@@ -15,21 +14,12 @@ from runbus.executors import SlurmExecutor, SlurmResources
 from runbus.testing._waiting import wait_until
 from runbus.testing.conformance.executor import Harness
 from runbus.testing.slurmd import Slurm
-from runbus.testing.slurmrestd import slurmrestd
 
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("slurm")]
 
 Make = Callable[[], SlurmExecutor]
 
 GROUP = [SlurmResources(), SlurmResources(nodes=2, ntasks_per_node=2, gpus_per_node=1, mem="300M")]
-
-
-@pytest.fixture(params=["programs", "slurmrestd"])
-def rest(slurm: Slurm, request: pytest.FixtureRequest) -> Iterator[str | None]:
-    """Where the server listens that is asked; None for the programs of Slurm."""
-    over = slurmrestd(slurm, "socket") if request.param == "slurmrestd" else nullcontext()
-    with over as server:
-        yield None if server is None else server.address
 
 
 @pytest.fixture

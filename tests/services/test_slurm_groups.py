@@ -6,8 +6,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,6 @@ from runbus.executors import SlurmExecutor
 from runbus.testing._waiting import until, wait_until
 from runbus.testing.conformance.executor import Harness
 from runbus.testing.slurmd import Slurm
-from runbus.testing.slurmrestd import slurmrestd
 
 from .conftest import counting
 
@@ -30,14 +28,6 @@ Calls = Callable[[], Counter[str]]
 @pytest.fixture
 def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
     return counting(tmp_path, monkeypatch)
-
-
-@pytest.fixture(params=["programs", "slurmrestd"])
-def rest(slurm: Slurm, request: pytest.FixtureRequest) -> Iterator[str | None]:
-    """Where the server listens that is asked; None for the programs of Slurm."""
-    over = slurmrestd(slurm, "socket") if request.param == "slurmrestd" else nullcontext()
-    with over as server:
-        yield None if server is None else server.address
 
 
 @pytest.fixture
