@@ -872,3 +872,27 @@ fn the_names_in_the_footers_are_those_of_the_series_in_their_order() {
     assert_eq!(in_segment, read);
     assert_eq!(in_journal, read);
 }
+
+#[test]
+fn the_names_of_a_journal_are_those_of_its_series_wherever_it_is_cut() {
+    let (folder, journal) = place();
+    let mut writer = MetricWriter::create(&journal, Options::default()).unwrap();
+    for (name, step) in [("first", 0), ("other", 0), ("first", 1)] {
+        let layout = writer.layout(&[name]).unwrap();
+        writer.log(&layout, Some(step), step, &[0.5]).unwrap();
+    }
+    let whole = fs::read(&journal).unwrap();
+    let cut = folder.path().join("cut.journal");
+    let mut seen = Vec::new();
+    for length in 64..=320 {
+        fs::write(&cut, &whole[..length]).unwrap();
+        let files = [vec![cut.clone()]];
+        let read = read(&files, &Wanted::All, None).unwrap();
+        let read: Vec<Box<str>> = read.into_iter().map(|(name, _)| name).collect();
+        // Of what is cut behind a name that was introduced there is no point.
+        assert_eq!(names(&files).unwrap(), read, "{length} bytes");
+        seen.push(read.len());
+    }
+    seen.dedup();
+    assert_eq!(seen, [0, 1, 2]);
+}

@@ -64,9 +64,10 @@ pub fn names(writers: &[Vec<PathBuf>]) -> Result<Vec<Box<str>>, Error> {
         if is_segment(path) {
             Segment::open(path)?.names().into_iter().for_each(&mut add);
         } else {
-            let mut reader = MetricReader::open(path)?;
-            reader.check()?;
-            reader.names().for_each(&mut add);
+            MetricReader::open(path)?
+                .logged_names()?
+                .into_iter()
+                .for_each(&mut add);
         }
     }
     Ok(found)

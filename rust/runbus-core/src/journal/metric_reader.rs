@@ -1,5 +1,6 @@
 //! Reads a metrics journal: what is new since a cursor, or all of it.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::format::{HEADER_BYTES, Kind, word_at};
@@ -181,6 +182,25 @@ impl MetricReader {
     #[must_use]
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.table.names.iter().map(|name| &**name)
+    }
+
+    /// The names under which there are points, in the order of the first of these; the cursor stays.
+    ///
+    /// A name that was only just introduced has none yet.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn logged_names(&mut self) -> Result<Vec<&str>, Error> {
+        let (_, schemas) = self.scan_all(
+            || (HashSet::new(), Vec::new()),
+            |(seen, found), _, rows| {
+                if found.last() != Some(&rows.schema) && seen.insert(rows.schema) {
+                    found.push(rows.schema);
+                }
+            },
+        )?;
+        let names = schemas.iter().flat_map(|id| self.table.names_of(*id));
+        Ok(names.collect())
     }
 
     /// The byte cursor: where the next poll continues.
