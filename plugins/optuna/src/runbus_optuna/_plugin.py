@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import fnmatch
 import logging
 import math
@@ -248,6 +247,9 @@ class _Trial:
         self.experiment = experiment
         self.job = job
         self.values = values
+        # Who only looks for commands among plugins does not pay for an event loop.
+        import asyncio
+
         self.is_ending = False
         self.asks = asyncio.Lock()
 
