@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runbus.abc import FilePatterns
@@ -57,8 +57,11 @@ def asked(shell: list[str], folder: Path, patterns: tuple[str, ...]) -> dict[str
     ],
 )
 def test_a_shell_finds_what_a_look_at_the_folder_finds(words: list[str]) -> None:
-    @settings(max_examples=25)
+    @settings(max_examples=60)
     @given(st.lists(PATHS, max_size=8), st.lists(PATTERNS, min_size=1, max_size=3))
+    @example(["a/a", "a/ab/b.x", "ab"], ["a/**"])
+    @example(["a/b.x", "a/ab/a/b.x", "ab/b.x"], ["a/**/b.x"])
+    @example(["a/ab/a/b.x"], ["?/**/a/*"])
     def law(paths: list[str], patterns: list[str]) -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)

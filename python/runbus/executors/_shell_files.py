@@ -108,11 +108,11 @@ def _folders(patterns: Sequence[str]) -> Iterator[str]:
     for pattern in patterns:
         parts = pattern.split("/")
         for at, part in enumerate(parts):
+            if at:
+                yield _loose("/".join(parts[:at]))
             if part == "**":
                 yield _loose("/".join([*parts[:at], "*"]))
                 break
-            if at:
-                yield _loose("/".join(parts[:at]))
 
 
 def _loose(pattern: str) -> str:
