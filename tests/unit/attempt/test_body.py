@@ -57,6 +57,21 @@ def test_what_holds_no_secret_is_shown_as_it_is_sent_but_for_where_its_ranks_mee
     assert len(left_out) == int(more) + 1
 
 
+@pytest.mark.parametrize(
+    "env",
+    [
+        {},
+        {"RUNBUS_MASTER_PORT": "4711"},
+        {"RUNBUS_GPUS_PER_NODE": "8"},
+        {"RUNBUS_MASTER_PORT": "4711", "RUNBUS_GPUS_PER_NODE": "all"},
+    ],
+)
+def test_where_ranks_meet_is_left_out_only_if_all_of_it_was_added(env: dict[str, str]) -> None:
+    body = AttemptBody.of(replace(JOB, env=env))
+
+    assert body.render() == "\n".join(body.script.splitlines()) + "\n"
+
+
 @pytest.mark.parametrize("executor", EXECUTORS.values(), ids=list(EXECUTORS))
 def test_secrets_are_sent_but_not_shown(executor: Executor) -> None:
     request = executor.plan(SECRET)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from runbus import Command, Job, Kernel, LocalExecutor
-from runbus.abc import JobSpec
-from runbus.attempt import MEETING_PORTS, at_a_free_port, on_one_node
+from runbus.abc import JobSpec, Resources
+from runbus.attempt import MEETING_PORTS, at_a_free_port, on_one_node, rendezvous
 from runbus.experiment import ExperimentDraft
 
 PRINTS = Command(("sh", "-c", "echo $MASTER_PORT $RUNBUS_MASTER_PORT"))
@@ -61,6 +62,24 @@ def test_a_port_at_which_somebody_listens_is_left_alone(family: int) -> None:
     assert at_a_free_port(on_one_node(job)) is None
 
 
+def test_a_second_port_at_which_somebody_listens_is_left_alone_too() -> None:
+    job, listener = _taken()
+    with listener:
+        while True:
+            second = at_a_free_port(on_one_node(job))
+            assert second is not None
+            try:
+                other = socket.create_server(("", second))
+            except OSError:
+                continue  # somebody else was there first, and by now it is known
+            with other:
+                third = at_a_free_port(on_one_node(job))
+            break
+
+    assert third is not None
+    assert third not in {second, port(job)}
+
+
 def _taken(family: int = socket.AF_INET) -> tuple[JobSpec, socket.socket]:
     """Return a job, and what listens at its port: some may be taken by others."""
     for number in range(1, 100):
@@ -93,3 +112,43 @@ async def test_a_local_job_meets_at_a_port_where_nobody_listens() -> None:
     one, other = (Path(draft.specs[0].folder) / "stdout.log").read_text().split()
     assert one == other
     assert int(one) in {*MEETING_PORTS} - {planned}
+
+
+def test_addresses_tell_who_is_the_first() -> None:
+    told = rendezvous("3", "1", "10.0.0.1,10.0.0.2,10.0.0.3", "4711", "8")
+
+    assert told == {
+        "RUNBUS_NNODES": "3",
+        "RUNBUS_NODE_RANK": "1",
+        "RUNBUS_NODE_IPS": "10.0.0.1,10.0.0.2,10.0.0.3",
+        "RUNBUS_MASTER_ADDR": "10.0.0.1",
+        "RUNBUS_MASTER_PORT": "4711",
+        "RUNBUS_GPUS_PER_NODE": "8",
+        "MASTER_ADDR": "10.0.0.1",
+        "MASTER_PORT": "4711",
+    }
+
+
+def test_a_shell_finds_the_first_of_addresses_that_it_expands() -> None:
+    told = rendezvous("2", "$rank", "$nodes", "$port", "8")
+    script = 'RUNBUS_NODE_IPS=10.0.0.1,10.0.0.2; echo "' + told["MASTER_ADDR"] + '"'
+
+    done = subprocess.run(["sh", "-c", script], capture_output=True, check=True, timeout=120)
+
+    assert done.stdout == b"10.0.0.1\n"
+    assert told["RUNBUS_MASTER_ADDR"] == told["MASTER_ADDR"]
+
+
+def test_a_job_on_one_machine_is_the_first_of_one_with_the_gpus_it_is_given() -> None:
+    job = replace(spec(), resources=Resources(gpus=2), env={"MASTER_ADDR": "its own"})
+
+    assert on_one_node(job, port=4711).env == rendezvous("1", "0", "127.0.0.1", "4711", "2") | {
+        "MASTER_ADDR": "its own"
+    }
+    assert on_one_node(job, 3).env["RUNBUS_GPUS_PER_NODE"] == "3"
+    assert on_one_node(job, 0).env["RUNBUS_GPUS_PER_NODE"] == "0"
+
+
+@pytest.mark.parametrize("run", ["alone", "not-numbered", "of-é\udce9-7"])
+def test_any_name_of_a_run_leads_to_a_port(run: str) -> None:
+    assert port(replace(spec(), run_id=run)) in MEETING_PORTS

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from runbus.abc import JobSpec
-from runbus.attempt import render_script
+from runbus.abc import JobSpec, Resources
+from runbus.attempt import redacted_job, render_script, secret_environment
 from runbus.errors import UsageError
 from runbus.events import Image
 
@@ -95,3 +95,75 @@ def test_no_variable_of_the_job_parts_the_words_that_start_it() -> None:
     done = subprocess.run(["sh", "-c", script], capture_output=True, timeout=120, check=False)
 
     assert (done.stdout, done.stderr) == (b"hello\n", b"")
+
+
+def ran(job: JobSpec, before: str = "", **options: object) -> subprocess.CompletedProcess[bytes]:
+    """Run the script of a job, with lines before it."""
+    script = f"{before}\n{render_script(job, **options)}"  # type: ignore[arg-type]
+    return subprocess.run(["sh", "-c", script], capture_output=True, timeout=120, check=False)
+
+
+def test_a_program_is_run_by_what_gives_it_a_session_with_what_limits_it() -> None:
+    job = replace(
+        JOB,
+        argv=("train", "a b"),
+        cwd="/",
+        env={},
+        bootstrap=(),
+        resources=Resources(nice=5, cpus="0-3"),
+    )
+
+    assert ran(job, "rb_alone=echo").stdout == b"-- nice -n 5 taskset -c 0-3 train a b\n"
+    assert render_script(job).splitlines()[-1].endswith(" nice -n 5 taskset -c 0-3 train 'a b'")
+
+
+def test_whose_folder_is_not_there_is_told_what_to_do() -> None:
+    job = replace(JOB, cwd="/no/such/folder", env={}, bootstrap=())
+
+    silent, advised = ran(job), ran(job, advice="it's elsewhere; look $there")
+
+    assert silent.returncode == advised.returncode == 126
+    assert b"look" not in silent.stderr
+    assert advised.stderr.endswith(b"\nit's elsewhere; look $there\n")
+
+
+def test_what_is_given_to_a_program_lies_in_the_folder_of_its_job(tmp_path: Path) -> None:
+    given = '{"text": "it\'s $HOME\\n", "%s": "é"}'
+    folder = tmp_path / "a b"
+    folder.mkdir()
+    job = replace(
+        JOB, argv=("cat", "given"), cwd=str(folder), env={}, bootstrap=(), folder=str(folder),
+        given=given,
+    )  # fmt: skip
+
+    assert ran(job).stdout.decode() == given
+    assert ran(replace(job, folder="/no/such/folder")).returncode == 126
+
+
+def test_a_variable_is_either_plain_or_a_secret() -> None:
+    job = replace(JOB, env={"A": "1", "B": "2"}, secrets={"B": "env:B"})
+
+    with pytest.raises(UsageError, match="'B' is both a plain value and a secret"):
+        render_script(job)
+
+
+def test_secrets_are_handed_over_under_names_that_no_shell_uses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MINE", "s3cret")
+    job = replace(JOB, secrets={"TOKEN": "env:MINE"})
+
+    assert secret_environment(job) == {"RUNBUS_SECRET_TOKEN": "s3cret"}
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ('{"api_key": "canary", "n": 1}', '{"api_key":"***","n":1}'),
+        ('{"nested": [{"api_key": "canary"}]}', '{"nested":[{"api_key":"***"}]}'),
+        ("plain text", "plain text"),
+        ("api_key=canary", "api_key=***"),
+    ],
+)
+def test_what_is_given_is_shown_without_its_secrets(given: str, shown: str) -> None:
+    assert redacted_job(replace(JOB, given=given)).given == shown
