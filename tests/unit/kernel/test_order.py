@@ -13,8 +13,9 @@ from runbus.errors import (
     MissingPlugin,
     OrderCycle,
     PluginNotFound,
+    WrongKind,
 )
-from runbus.events import Notify, Stream, Teardown
+from runbus.events import Event, Notify, Stream, Teardown
 from runbus.kernel import Kernel
 from runbus.plugins._order import Wish, resolve_order
 from runbus.testing import FakePlugin
@@ -144,6 +145,30 @@ async def test_the_plan_shows_the_order_and_the_reasons(kernel_factory):
     assert "nobody listens" in str(kernel.plan(Tick))
     async with kernel.bus.stream(Tick, maxsize=7):
         assert "stream of 7, DropOldest" in str(kernel.plan(Tick))
+
+
+async def fails(event):
+    raise ValueError("no")
+
+
+async def test_the_plan_is_printed_with_all_that_it_knows(kernel_factory):
+    kernel = await kernel_factory(FakePlugin("a", {Fact: fails}), FakePlugin("b", {Fact: None}))
+    kernel.bus.on(Fact, print)
+    while not kernel.plan(Fact).steps[0].note:
+        await kernel.bus.publish(Fact())
+
+    async with kernel.bus.stream(Fact, maxsize=7, overflow="drop_newest"):
+        assert str(kernel.plan(Fact)).splitlines() == [
+            "Fact (notify)",
+            "  1. a: fails [quarantined] — place in the list",
+            "  2. b: FakePlugin._note — place in the list",
+            "  3. application: print — the application comes last",
+            "  4. application: stream of 7, DropNewest — own mailbox",
+        ]
+        assert [step.note for step in kernel.plan(Fact).steps] == ["quarantined", "", "", ""]
+    assert str(kernel.plan(Event)).startswith("Event (any)\n")
+    with pytest.raises(WrongKind, match="plan"):
+        kernel.plan(int)
 
 
 def test_a_text_is_no_list_of_plugins():

@@ -218,6 +218,8 @@ async def test_a_call_works_in_the_phases_that_the_docs_say(call, phase, answer)
     else:
         assert isinstance(outcome, BusClosed)
         assert outcome.state in (phase, "closed")
+        if call in ALLOWED:
+            assert (outcome.verb, outcome.state) == (call, phase)
     assert leaks(kernel) == []
 
 

@@ -75,10 +75,23 @@ def test_a_task_that_fails_a_thousand_times_starts_again_after_ten_seconds():
 async def test_a_number_of_restarts_that_cannot_be_is_refused(kernel_factory, options):
     plugin = FakePlugin("p")
     await kernel_factory(plugin)
-    with pytest.raises(InvalidOption):
+    ((name, value),) = options.items()
+    with pytest.raises(InvalidOption, match=rf"p: {name}={value!r}"):
         plugin.scope.start(forever, restart="on_failure", **options)
-    with pytest.raises(InvalidOption):
+    with pytest.raises(InvalidOption, match=rf"p: {name}={value!r}"):
         plugin.scope.start(forever, **options)
+
+
+async def test_a_restart_counts_until_the_window_is_over():
+    clock = FakeClock()
+    restarts = Restarts("p", 2, 0.5, clock)
+    await clock.advance(100)
+
+    assert [restarts.next_delay_s() for _ in range(3)] == [0.1, 0.2, None]
+    await clock.advance(0.5)
+    assert restarts.next_delay_s() is None
+    await clock.advance(0.1)
+    assert [restarts.next_delay_s() for _ in range(3)] == [0.1, 0.2, None]
 
 
 # -- the budget

@@ -16,7 +16,7 @@ from runbus._lines import read_lines
 from runbus._secrets import REDACTED
 from runbus.bus import TraceWriter, read_traces
 from runbus.errors import TraceError
-from runbus.events import Notify, Pipeline, Sensitive, Stream, TraceStopped
+from runbus.events import Notify, Pipeline, Sensitive, Stream, Teardown, TraceStopped
 from runbus.kernel import Kernel, causes, mentions, read_trace, replay
 from runbus.testing import FakeClock, FakePlugin
 
@@ -35,6 +35,10 @@ class Points(Stream, frozen=True, tag="trace-test.points"):
 
 
 class Readings(Stream, frozen=True, tag="trace-test.readings"):
+    pass
+
+
+class Ended(Teardown, frozen=True, tag="trace-test.ended"):
     pass
 
 
@@ -255,6 +259,104 @@ async def test_a_replay_leaves_out_what_it_does_not_know(tmp_path):
         result = await replay(path, kernel)
 
     assert [tag for _, tag, _ in result.skipped if tag == "gone.sum"] == ["gone.sum"]
+
+
+async def test_what_is_left_out_of_a_replay_is_told_and_the_rest_is_fed(tmp_path):
+    path = tmp_path / "trace"
+    async with Kernel(plugins=[FakePlugin("q", {Sum: adds(1)})], trace=path) as kernel:
+        await kernel.bus.apply(Sum(1))
+        await kernel.bus.publish(Odd(1))
+        await kernel.bus.teardown(Ended(), 120)
+        await kernel.bus.publish(Asked())
+    lines = [
+        line.replace(b"trace-test.sum", b"gone.sum").replace(b"trace-test.odd", b"gone.odd")
+        for line in read_lines(path)
+    ]
+    path.write_bytes(b"".join(add_check(line) + b"\n" for line in lines))
+    async with Kernel() as kernel:
+        result = await replay(path, kernel)
+        assert kernel.bus._taps.present == ()
+
+    assert result.fed == 1
+    assert [tag for _, tag, _ in result.skipped] == [
+        "gone.sum", "plugin.gone.odd", "trace-test.ended",
+    ]  # fmt: skip
+    assert "gone.sum" in result.skipped[0][2]
+    assert result.skipped[2][2] == "it is neither notification nor request"
+
+
+async def test_a_difference_tells_what_was_and_what_is_line_by_line(tmp_path):
+    path = tmp_path / "trace"
+    async with Kernel(plugins=[telling()], trace=path) as kernel:
+        await kernel.bus.publish(Asked("run-7"))
+    async with Kernel(plugins=[telling(Points)]) as kernel:
+        same = await replay(path, kernel)
+    async with Kernel(plugins=[telling(Answered, fails=True)]) as kernel:
+        (difference,) = (await replay(path, kernel)).differences
+
+    assert same.differences == ()
+    (root,) = [event for event in read_trace(path) if event.type == "trace-test.asked"]
+    assert (difference.seq, difference.type) == (root.seq, "trace-test.asked")
+    assert difference.recorded == (
+        "trace-test.asked ok",
+        f"- p: {TELLS} ok",
+        "  trace-test.answered ok",
+        "  - p: FakePlugin._note ok",
+    )
+    assert difference.replayed == (
+        "trace-test.asked error",
+        f"- p: {TELLS} error: ValueError: no",
+        "  trace-test.answered ok",
+        "  - p: FakePlugin._note ok",
+        "  trace-test.answered ok",
+        "  - p: FakePlugin._note ok",
+        "  handler.failed ok",
+    )
+
+
+TELLS = "telling.tell"
+
+
+def telling(*more, fails=False):
+    async def tell(event):
+        await plugin.scope.bus.publish(Answered())
+        for cls in more:
+            await getattr(plugin.scope.bus, cls.kind.verb)(cls())
+        if fails:
+            raise ValueError("no")
+
+    plugin = FakePlugin("p", {Asked: tell, Answered: None})
+    return plugin
+
+
+async def test_how_an_event_ended_is_not_compared_if_an_absent_plugin_had_a_part_in_it(tmp_path):
+    path = tmp_path / "trace"
+
+    async def fails(event):
+        raise ValueError("no")
+
+    plugins = [FakePlugin("p", {Asked: fails}), FakePlugin("q", {Asked: None})]
+    async with Kernel(plugins=plugins, trace=path) as kernel:
+        await kernel.bus.publish(Asked())
+    async with Kernel(plugins=[FakePlugin("q", {Asked: None})]) as kernel:
+        result = await replay(path, kernel)
+
+    assert (result.absent, result.differences) == (("p",), ())
+
+
+async def test_handlers_of_the_application_are_compared_if_it_has_some(tmp_path):
+    path = tmp_path / "trace"
+    async with Kernel(trace=path) as kernel:
+        kernel.bus.on(Asked, print)
+        await kernel.bus.publish(Asked())
+    async with Kernel() as kernel:
+        kernel.bus.on(Answered, print)
+        result = await replay(path, kernel)
+
+    assert result.absent == ()
+    (difference,) = result.differences
+    assert difference.recorded == ("trace-test.asked ok", "- application: print ok")
+    assert difference.replayed == ("trace-test.asked ok",)
 
 
 async def test_the_file_is_made_of_json_lines(tmp_path):
