@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from runbus.abc import PluginState
+from runbus.bus import name_of
 from runbus.errors import (
     BusClosed,
     DuplicatePlugin,
@@ -385,7 +386,7 @@ async def test_a_task_that_fails_starts_again_as_often_as_it_may(caplog):
         raise ZeroDivisionError("oh")
 
     async def starts(scope):
-        scope.start(crashes, restart="on_failure", max=3, per=60)
+        scope.start(crashes, restart="on_failure")
 
     async with Kernel(plugins=[FakePlugin("p", setup=starts)], timers=clock) as kernel:
         await clock.advance(5)
@@ -393,6 +394,17 @@ async def test_a_task_that_fails_starts_again_as_often_as_it_may(caplog):
 
     assert tries == pytest.approx([0, 0.1, 0.3, 0.7])
     assert state is PluginState.FAILED
+    *retried, failed = [one for one in caplog.records if one.name == "runbus.kernel"]
+    assert [one.getMessage() for one in retried] == [
+        f"plugin 'p': task {name_of(crashes)} failed and starts again in {delay_s} s"
+        for delay_s in (0.1, 0.2, 0.4)
+    ]
+    assert failed.getMessage() == str(
+        PluginCrashed("p", name_of(crashes), "", "ZeroDivisionError: oh")
+    )
+    for one in (*retried, failed):
+        assert one.exc_info is not None
+        assert one.exc_info[0] is ZeroDivisionError
 
 
 async def test_a_failing_task_group_of_a_plugin_is_told_at_the_end():
