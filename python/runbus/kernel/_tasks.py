@@ -152,5 +152,4 @@ class BackgroundTasks:
     async def end(self, deadline: Deadline) -> list[asyncio.Task[Any]]:
         """Cancel them all until they ended; return those that ignore it until the hard end."""
         self.ending = True
-        this = asyncio.current_task()
-        return await end_tasks([task for task in self if task is not this], deadline, self._timers)
+        return await end_tasks([*self], deadline, self._timers)

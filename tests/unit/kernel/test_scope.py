@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runbus.abc import PluginState
-from runbus.errors import BusClosed, InvalidHandler, InvalidOption, WrongLoop
+from runbus.errors import BusClosed, InvalidHandler, InvalidOption, PluginCrashed, WrongLoop
 from runbus.events import Notify, PluginFailed, Stream
 from runbus.kernel import Kernel
 from runbus.testing import FakeClock, FakePlugin
@@ -188,3 +188,42 @@ async def test_only_a_task_that_asks_for_it_is_given_time_to_finish(kernel_facto
     (host,) = kernel.hosts
     assert host.tasks.finishing() == [patient]
     assert [*host.tasks] == [usual, patient]
+
+
+async def test_a_task_that_its_plugin_cancels_has_not_failed_and_is_forgotten(kernel_factory):
+    plugin = FakePlugin("p")
+    kernel = await kernel_factory(plugin)
+    task = plugin.scope.start(forever, restart="on_failure")
+    await asyncio.sleep(0)
+
+    task.cancel()
+    await asyncio.wait([task])
+    await asyncio.sleep(0)  # for what is told of its end
+
+    assert task.cancelled()
+    assert kernel.health().plugins["p"].state is PluginState.STARTED
+    (host,) = kernel.hosts
+    assert task not in host.tasks
+
+
+async def test_a_task_that_dies_of_its_cancellation_is_told_at_the_end():
+    async def stumbles() -> None:
+        try:
+            await forever()
+        finally:
+            raise ZeroDivisionError("oh")
+
+    async def run() -> None:
+        async with Kernel(plugins=[heard, plugin]):
+            plugin.scope.start(stumbles, name="pump")
+            await asyncio.sleep(0)
+
+    heard, plugin = FakePlugin("heard", {PluginFailed: None}), FakePlugin("p")
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await run()
+
+    (crash,) = caught.value.exceptions
+    assert isinstance(crash, PluginCrashed)
+    assert (crash.plugin, crash.task, crash.event) == ("p", "pump", "")
+    assert isinstance(crash.__cause__, ZeroDivisionError)
+    assert heard.seen == []  # it was asked to end, and has
