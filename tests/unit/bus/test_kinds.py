@@ -268,6 +268,21 @@ async def test_a_class_of_events_may_let_wrappers_swallow_errors(kernel_factory)
     assert log == ["+a", "+b", "b saw KeyError", "-b", "-a"]
 
 
+async def test_no_wrapper_can_swallow_that_another_could_not_be_entered(kernel_factory):
+    """The block has not run, and what comes after it must not believe that it has."""
+    log: list[Any] = []
+    kernel = await kernel_factory(
+        FakePlugin("a", {Forgiving: wrapper("a", log, swallows=True)}),
+        FakePlugin("bad", {Forgiving: wrapper("bad", log, fails_on="enter")}),
+    )
+
+    with pytest.raises(HookError, match="bad"):
+        async with kernel.bus.around(Forgiving()):
+            pytest.fail("the block must not run")
+
+    assert log == ["+a", "a saw HookError", "-a"]
+
+
 async def test_a_failing_exit_is_raised_when_the_block_was_fine_and_a_note_when_not(kernel_factory):
     log: list[Any] = []
     kernel = await kernel_factory(FakePlugin("a", {Wrap: wrapper("a", log, fails_on="exit")}))
