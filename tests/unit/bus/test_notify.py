@@ -683,3 +683,120 @@ async def test_a_recording_shows_the_handlers_that_were_skipped(kernel_factory):
         await kernel.bus.publish(A())
 
     assert recording.entries[0].handlers == (("bad", "breaks", "skipped"),)
+
+
+async def test_what_a_queued_event_causes_waits_for_dispatches_further_out(kernel_factory):
+    log: list[Any] = []
+
+    async def outer(event):
+        log.append(f"+A {event.number}")
+        if event.number == 1:
+            await kernel.bus.publish(B(1))
+        log.append(f"-A {event.number}")
+
+    async def inner(event):
+        log.append(f"+B {event.number}")
+        receipt = await kernel.bus.publish(B(2) if event.number == 1 else A(2))
+        log.append(f"queued={receipt.queued} later={receipt.seq > seqs[-1]}")
+        seqs.append(receipt.seq)
+        log.append(f"-B {event.number}")
+
+    seqs = [0]
+    kernel = await kernel_factory(FakePlugin("p", {A: outer, B: inner}))
+    await kernel.bus.publish(A(1))
+
+    assert log == [
+        "+A 1",
+        "+B 1", "queued=True later=True", "-B 1",
+        "+B 2", "queued=True later=True", "-B 2",
+        "-A 1",
+        "+A 2", "-A 2",
+    ]  # fmt: skip
+
+
+async def test_a_failure_and_a_quarantine_are_logged_with_who_did_it_and_what(
+    kernel_factory, caplog
+):
+    kernel = await kernel_factory(FakePlugin("bad", {A: breaks}))
+    kernel.bus.on(B, breaks)
+    for _ in range(5):
+        await kernel.bus.publish(A())
+        await kernel.bus.publish(B())
+
+    said = [one.getMessage() for one in caplog.records if one.name == "runbus.bus"]
+    assert said[:2] == [
+        "plugin 'bad': breaks for A raised ZeroDivisionError: oh",
+        "plugin 'application': breaks for B raised ZeroDivisionError: oh",
+    ]
+    plugin, application = (text for text in said if "in a row" in text)
+    assert plugin == (
+        "plugin 'bad': breaks failed 5 times in a row; the plugin's handlers of notifications "
+        "are called no more until release('bad')"
+    )
+    assert application == (
+        "plugin 'application': breaks failed 5 times in a row; it is called no more "
+        "until release('application')"
+    )
+
+
+async def test_taps_are_told_how_long_each_handler_took():
+    clock = FakeClock()
+    told: list[Any] = []
+
+    class Tap:
+        def intent(self, seq, parent, event, origin):
+            pass
+
+        def outcome(self, seq, status, handlers):
+            told.extend((status, name, took_ns) for _, name, _, took_ns in handlers)
+
+    async def waits(event):
+        done = asyncio.get_running_loop().create_future()
+        clock.call_later(2, lambda: done.set_result(None))
+        await done
+
+    async def leaves(event):
+        raise KeyboardInterrupt
+
+    async with Kernel(timers=clock) as kernel:
+        for event, handler in ((A, waits), (A, print), (B, leaves), (B, print)):
+            kernel.bus.on(event, handler)
+        await clock.advance(100)
+        kernel.bus.add_tap(Tap())
+        publishing = asyncio.create_task(kernel.bus.publish(A()))
+        await clock.advance(3)
+        await publishing
+        with pytest.raises(KeyboardInterrupt):
+            await kernel.bus.publish(B())
+
+    assert [(status, name.rpartition(".")[2], took_ns) for status, name, took_ns in told] == [
+        ("ok", "waits", 2_000_000_000),
+        ("ok", "print", 0),
+        ("error", "leaves", 0),
+        ("error", "print", 0),
+    ]
+
+
+async def test_each_of_the_events_of_one_dispatch_ends_for_taps_as_its_own_handlers_did(
+    kernel_factory,
+):
+    ended: list[Any] = []
+    classes: dict[int, Notify] = {}
+
+    class Tap:
+        def intent(self, seq, parent, event, origin):
+            classes[seq] = event
+
+        def outcome(self, seq, status, handlers):
+            ended.append((classes[seq], status))
+
+    async def fails_once(event):
+        if event.number == 1:
+            await kernel.bus.publish(A(2))
+            raise ValueError("no")
+
+    kernel = await kernel_factory(FakePlugin("p", {A: fails_once}))
+    kernel.bus.add_tap(Tap())
+    await kernel.bus.publish(A(1))
+
+    assert [one for one in ended if isinstance(one[0], A)] == [(A(1), "error"), (A(2), "ok")]
