@@ -158,10 +158,12 @@ async def test_a_full_disk_ends_the_trace_and_nothing_else(tmp_path):
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         await kernel.bus.publish(Asked("two"))
         await clock.advance(1)
+        assert kernel.bus._taps.present == ()
 
     kinds = [type(event).__name__ for event in seen.seen]
     assert kinds == ["Asked", "TraceStopped", "Asked"]
     assert "File too large" in seen.seen[1].error
+    assert seen.seen[1].path == str(tmp_path / "trace")
     # What was written before is whole.
     assert not read_trace(tmp_path / "trace").damage
 

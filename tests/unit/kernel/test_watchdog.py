@@ -35,6 +35,24 @@ async def test_a_blocked_event_loop_is_told_with_the_plugin_and_its_stack(caplog
     assert "in blocks" in caplog.text
 
 
+async def test_what_watches_a_kernel_ends_with_it():
+    threads, handlers = watchdogs(), signals()
+    async with Kernel(signals=True):
+        (watchdog,) = watchdogs() - threads
+        assert {*signals()}.isdisjoint(handlers)
+
+    assert signals() == handlers
+    await until(lambda: not watchdog.is_alive())
+
+
+def watchdogs():
+    return {one for one in threading.enumerate() if one.name == "runbus watchdog"}
+
+
+def signals():
+    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
 def test_the_watchdog_ends_with_an_event_loop_that_never_answers_it(caplog):
     async def begin() -> threading.Thread:
         before = set(threading.enumerate())
