@@ -140,14 +140,20 @@ class Board:
         if job.step is not Step.OVER or job.may_go_on:
             self._touched[spec.name] = None
 
-    def ask_to_end(self, reason: str, grace_s: float, name: str | None = None) -> None:
-        """Somebody wants the end of a job, or of all there are and will be."""
+    def ask_to_end(
+        self, reason: str, grace_s: float, name: str | None = None, *, since_ns: int = 0
+    ) -> None:
+        """Somebody wants the end of a job, or of all there are and will be.
+
+        What had ended by itself before `since_ns` did not end for that reason.
+        """
         if name is None:
             self._ask_all = reason, grace_s
         for one in self._jobs if name is None else (name,):
             if (job := self._jobs.get(one)) is not None and job.step is not Step.OVER:
                 sooner = min(grace_s, job.cause_to_end[1]) if job.cause_to_end else grace_s
                 job.cause_to_end = reason, sooner
+                job.asked_ns = since_ns
                 self._touched[one] = None
 
     def recorded(self, record: JobRecord, now: float) -> None:
@@ -262,7 +268,7 @@ class Board:
             job.step = Step.ENDED
             self._touched[job.spec.name] = None
         else:
-            self.ask_to_end(reason, GRACE_S, job.spec.name)
+            self.ask_to_end(reason, GRACE_S, job.spec.name, since_ns=cause.ended_ns)
 
     def next_attempt(self, spec: JobSpec) -> None:
         """The job is as `spec` says from its next attempt on; before `recorded` tells of it."""
@@ -454,7 +460,7 @@ def _at_its_end(job: Standing, end: End) -> Decision:
     if end.reason == TOO_SOON:
         job.pause_s = 0.0
         return Retry(job.spec, end, 0.0)
-    if gets_another(job.spec, end, requeued=requeued):
+    if job.reason_to_end is None and gets_another(job.spec, end, requeued=requeued):
         job.pause_s = delay_s(job.spec, requeued=requeued)
         return Retry(job.spec, end, job.pause_s)
     return Finish(job.spec, end)

@@ -68,10 +68,10 @@ class Standing:
     """
 
     __slots__ = (
-        "cancel_noted", "cause_to_end", "due", "end", "goes_ahead", "gone_looks", "gone_since",
-        "grace_sent", "has_heir", "has_seat", "has_started", "in_queue", "is_inherited", "overdue",
-        "patience", "pause_s", "queue", "record", "refused", "seen", "sent_ahead", "spec",
-        "step", "waiting_since", "waits_for",
+        "asked_ns", "cancel_noted", "cause_to_end", "due", "end", "goes_ahead", "gone_looks",
+        "gone_since", "grace_sent", "has_heir", "has_seat", "has_started", "in_queue",
+        "is_inherited", "overdue", "patience", "pause_s", "queue", "record", "refused", "seen",
+        "sent_ahead", "spec", "step", "waiting_since", "waits_for",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +98,7 @@ class Standing:
         self.has_heir = False
         self.has_seat = False
         self.cause_to_end = cause_to_end
+        self.asked_ns = 0
         self.cancel_noted = record.cancelling
         self.end: End | None = None
         self.pause_s = 0.0
@@ -226,6 +227,8 @@ class Standing:
         reason = self.refused or reason
         if reason is None and seen.reason == UNMET:
             return End(JobState.SKIPPED, TOO_SOON, None)
+        if 0 < seen.ended_ns < self.asked_ns and seen.reason != CANCELLED:
+            reason = None  # it had ended before that: its group ended because of it, perhaps
         if reason is None and seen.reason == CANCELLED and self.spec.group:
             # Its backend has done so while nobody led it.
             reason = GROUP_ENDED

@@ -283,6 +283,31 @@ def test_one_of_a_group_that_its_backend_ended_while_nobody_led_it_was_cancelled
         assert finished(decide(board, 1.0))["a"][0] == state
 
 
+@pytest.mark.parametrize(
+    ("after_s", "reason", "state"),
+    [(-20, "", "FAILED"), (1, "", "CANCELLED"), (-20, CANCELLED, "CANCELLED")],
+)
+def test_what_had_failed_before_its_group_was_ended_is_not_called_cancelled(
+    spec: Spec, after_s: int, reason: str, state: str
+) -> None:
+    a, b = (replace(one, retry=RetryPolicy(retries=1)) for one in group_of(spec, "a", "b"))
+    board = board_of(a, b)
+    decide(board, 0.0)
+    for one in (a, b):
+        running = record_of(one, state=JobState.RUNNING, handle="h", started_ns=1)
+        board.recorded(running, 0.0)
+    # A script has ended the other because of it, of which a new leader hears first.
+    at_ns = DONE.ended_ns
+    board.recorded(record_of(a, state=JobState.CANCELLED, ended_ns=at_ns), 1.0)
+    decide(board, 1.0)
+    ended_ns = at_ns + after_s * 10**9
+    board.saw("b", replace(DONE, exit_code=4, reason=reason, ended_ns=ended_ns), (), 1.0)
+    decide(board, 1.0)
+    board.drained("b")
+
+    assert finished(decide(board, 1.0))["b"][0] == state
+
+
 def test_a_job_waits_for_one_of_another_experiment_as_for_its_own(spec: Spec) -> None:
     child = replace(spec("a"), depends_on=(Dependency(job="b", experiment="x"),))
     same_name = spec("b")
