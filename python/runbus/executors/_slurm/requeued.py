@@ -142,7 +142,10 @@ class RequeuingHost(SlurmHost):
     def _passed(self, job: FollowedJob, look: Look, seen: Observation | None) -> Observation | None:
         """Return what is told of an attempt that is over, once all that it wrote is here."""
         start, now = self._starts[job.ref.folder], time.monotonic()
-        start.over_at = start.over_at or now
+        if not start.over_at:
+            # It may have written more after this look: the next one sees all of it.
+            start.over_at = now
+            return job.observation
         is_late = now - start.over_at > self.copy_patience_s
         is_whole = all(
             job.logs[name].offset >= size for name, size in look.files.items() if name in job.logs
