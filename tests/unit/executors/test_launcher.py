@@ -284,3 +284,23 @@ def test_the_launcher_ends_with_its_kernel_and_the_job_goes_on(tmp_path: Path) -
 
     assert json.loads(record.read_text())["status"] == 5
     assert environment == b""
+
+
+@pytest.mark.parametrize(("given", "wrapper"), [("", ""), ("text", ""), ("", "script")])
+async def test_a_request_is_written_as_a_script_only_where_a_script_is_read(
+    given: str, wrapper: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNBUS_WRAPPER", wrapper)
+    folder = tmp_path / "a" / "1"
+    folder.mkdir(parents=True)
+    job = JobSpec(
+        experiment_id="e", name="a", run_id="e-1", executor="local", argv=("true",), cwd="/",
+        env={}, given=given, folder=str(folder), run_folder=str(tmp_path),
+    )  # fmt: skip
+    executor = LocalExecutor()
+    async with Kernel(plugins=[executor]):
+        await executor.submit(executor.plan(job))
+        wait_until((folder / "exit.json").exists)
+
+    assert (folder / "request").exists()
+    assert (folder / "request.sh").exists() == bool(given or wrapper)
