@@ -27,7 +27,9 @@ def current_record(experiment_folder: str, job: JobRecord) -> JobRecord:
     end = unrecorded_end(experiment_folder, job)
     if end is None or (seen := end.seen) is None:
         return job
-    if not job.state.is_terminal and gets_another(job, end, requeued=job.requeued):
+    if not job.state.is_terminal and gets_another(
+        job, end, requeued=job.requeued, is_asked_to_end=job.cancelling
+    ):
         return replace(job, state=JobState.PENDING, handle="", reason=end.reason)
     return replace(
         job,

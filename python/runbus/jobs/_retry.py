@@ -53,16 +53,17 @@ def is_last(job: Tried, *, requeued: int) -> bool:
     return job.attempt - requeued > job.retry.retries
 
 
-def gets_another(job: Tried, end: End, *, requeued: int = 0) -> bool:
+def gets_another(job: Tried, end: End, *, requeued: int = 0, is_asked_to_end: bool = False) -> bool:
     """Whether a job gets another attempt after one ended so.
 
     Args:
         job: The job.
         end: How the attempt ended.
         requeued: How many of its attempts its backend has begun by itself.
+        is_asked_to_end: Whether somebody wants its end: then it gets none, however it ended.
     """
     cause = cause_of(end)
-    if cause is None or is_last(job, requeued=requeued):
+    if cause is None or is_asked_to_end or is_last(job, requeued=requeued):
         return False
     code = end.seen.exit_code if end.seen and cause == "exit" else None
     return cause in job.retry.on or code in job.retry.on

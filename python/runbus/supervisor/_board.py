@@ -460,7 +460,8 @@ def _at_its_end(job: Standing, end: End) -> Decision:
     if end.reason == TOO_SOON:
         job.pause_s = 0.0
         return Retry(job.spec, end, 0.0)
-    if job.reason_to_end is None and gets_another(job.spec, end, requeued=requeued):
+    is_asked_to_end = job.reason_to_end is not None
+    if gets_another(job.spec, end, requeued=requeued, is_asked_to_end=is_asked_to_end):
         job.pause_s = delay_s(job.spec, requeued=requeued)
         return Retry(job.spec, end, job.pause_s)
     return Finish(job.spec, end)

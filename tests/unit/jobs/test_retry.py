@@ -51,6 +51,11 @@ def test_success_and_cancel_are_never_retried(end: End) -> None:
     assert not gets_another(JOB, end)
 
 
+@pytest.mark.parametrize("cause", ENDS)
+def test_a_job_that_was_asked_to_end_is_not_retried_however_it_ended(cause: str) -> None:
+    assert not gets_another(JOB, ENDS[cause], is_asked_to_end=True)
+
+
 def test_exit_codes_are_retried_by_number() -> None:
     asked = replace(JOB, retry=RetryPolicy(retries=3, on=(75, "lost")))
 
