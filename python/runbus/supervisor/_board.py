@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Board", "decide"]
 
+_UNBEGUN = Step.HELD, Step.WAITING, Step.QUEUED, Step.SEATED
+_UNRECORDED = Step.FINDING, Step.GONE, Step.DRAINING, Step.ENDED, Step.CLOSING
+
 
 class Board:
     """The jobs that are led: what was recorded of them, asked for, and seen.
@@ -168,11 +171,13 @@ class Board:
             self._give_up_seat(job)
             self._tell_children(("", record.name), record.state, now)
             self._note_failure(job)
+            self._touch_seated(job.spec.group)
             self._let_go_ahead()
         elif record.attempt > before.attempt:
             job.step = Step.WAITING
             job.end = None
             self._waiting.out_of_queue(job)
+            self._touch_seated(job.spec.group)
             if record.handle:
                 # It waits already, and has never given up its seat.
                 job.begin_attempt(now)
@@ -263,7 +268,7 @@ class Board:
         if job.step is Step.OVER:
             return
         reason = f"job {cause.name!r} of its group ended as {cause.state}"
-        if cause.state is JobState.SKIPPED and job.step in (Step.HELD, Step.WAITING, Step.QUEUED):
+        if cause.state is JobState.SKIPPED and job.step in _UNBEGUN:
             job.end = End(JobState.SKIPPED, reason, None)
             job.step = Step.ENDED
             self._touched[job.spec.name] = None
@@ -406,10 +411,10 @@ class Board:
             jobs = [(one.spec.name, one.spec.executor) for one in waiting]
             self._seats.queue(jobs, has_begun=any(one.record.attempt > 1 for one in waiting))
 
-    def _is_looked_for(self, group: str) -> bool:
-        """Whether it is not known yet which jobs of a group an earlier process has submitted."""
+    def _may_have_ended(self, group: str) -> bool:
+        """Whether it is not found out or recorded yet what became of one of a group."""
         members = self._groups.get(group, ())
-        return any(self._jobs[name].step is Step.FINDING for name in members)
+        return any(self._jobs[name].step in _UNRECORDED for name in members)
 
     def _touch_seated(self, group: str) -> None:
         """Look again at those of a group that have waited for what is known of the others."""
@@ -500,7 +505,7 @@ def _with_its_seat(board: Board, job: Standing, now: float) -> Iterator[Decision
     if job.waits_for and not job.may_go_ahead:
         board._hold(job)
         return
-    if board._is_looked_for(job.spec.group):
+    if board._may_have_ended(job.spec.group):
         return
     job.begin_attempt(now)
     job.step = Step.SUBMITTING

@@ -13,7 +13,16 @@ from runbus.attempt import CANCELLED
 from runbus.events import Condition, Dependency
 from runbus.jobs import TERMINAL, End, JobState
 from runbus.supervisor._board import Board, decide
-from runbus.supervisor._decisions import Cancel, Decision, Find, Finish, NoteCancel, Submit
+from runbus.supervisor._decisions import (
+    Cancel,
+    Decision,
+    Drain,
+    Find,
+    Finish,
+    Follow,
+    NoteCancel,
+    Submit,
+)
 
 from .backend import DONE
 from .test_board import record_of
@@ -265,6 +274,41 @@ def test_those_of_a_group_begin_once_it_is_known_of_all_whether_they_were_submit
     else:
         board.not_found("b")
     assert submitted(decide(board, 1.0)) == (["a", "c"] if found else ["a", "c", "b"])
+
+
+def test_a_group_does_not_begin_while_the_end_of_one_of_it_is_recorded(spec: Spec) -> None:
+    one = replace(spec("a"), group="g")
+    waits = replace(
+        spec("b"), group="g", depends_on=(Dependency(job="p", when="afterok", experiment="x"),)
+    )
+    board = Board()
+    board.set_seats(10, {})
+    for job in (one, waits):
+        board.add(job, record_of(job, state=JobState.PENDING), 0.0, is_inherited=True)
+    board.parent_ended("x", "p", JobState.FAILED)
+    assert [type(decision) for decision in decide(board, 0.0)] == [Finish, Find]
+    board.not_found("a")
+    assert decide(board, 0.0) == []
+    told = finished(end(board, waits, JobState.SKIPPED))
+    assert told == {"a": ("SKIPPED", "job 'b' of its group ended as SKIPPED")}
+
+
+def test_the_rest_of_a_group_begins_once_it_is_recorded_that_one_of_it_has_succeeded(
+    spec: Spec,
+) -> None:
+    one, other = (replace(spec(name), group="g") for name in "ab")
+    board = Board()
+    board.set_seats(10, {})
+    board.add(one, replace(record_of(one, state=JobState.RUNNING), handle="7"), 0.0)
+    board.add(other, record_of(other, state=JobState.PENDING), 0.0, is_inherited=True)
+    assert [type(decision) for decision in decide(board, 0.0)] == [Follow, Find]
+    board.saw("a", DONE, (), 0.0)
+    assert Drain in [type(decision) for decision in decide(board, 0.0)]
+    board.not_found("b")
+    assert decide(board, 0.0) == []
+    board.drained("a")
+    assert [type(decision) for decision in decide(board, 0.0)] == [Finish]
+    assert submitted(end(board, one, JobState.SUCCEEDED)) == ["b"]
 
 
 def test_one_of_a_group_that_its_backend_ended_while_nobody_led_it_was_cancelled(
