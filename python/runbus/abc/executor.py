@@ -236,7 +236,8 @@ class Executor(Portable, ABC):
     async def make_ready(self) -> None:
         """Begin with what the first `submit` needs and takes time, because it will soon be called.
 
-        Called while the intents are made durable. What goes wrong is for `submit` to tell.
+        Called while the folder of an experiment is made, where it is cut off when that is done,
+        and again while the intents are made durable. What goes wrong is for `submit` to tell.
         """
 
     @abstractmethod

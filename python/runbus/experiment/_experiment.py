@@ -16,7 +16,14 @@ from runbus import config
 from runbus._files import make_folders
 from runbus._secrets import Secret
 from runbus.abc import GRACE_S, JobSpec
-from runbus.errors import HomeUnusable, JournalHeld, UsageError, os_reason
+from runbus.errors import (
+    HomeUnusable,
+    JournalHeld,
+    RunbusError,
+    UsageError,
+    innermost,
+    os_reason,
+)
 from runbus.experiment._checks import with_words
 from runbus.experiment._copies import as_copies
 from runbus.experiment._packages import build_code, keep_code
@@ -372,11 +379,23 @@ class ExperimentDraft(Planning):
             return await self._stored.run(bus)
         named = {job.executor or self._executor for job, _ in self._jobs}
         executors = await find_executors(bus, named)
-        # Thousands of folders, and perhaps code to be packaged: not in the loop's thread.
-        stored = await anyio.to_thread.run_sync(self.prepare, executors)
+        stored = await self._prepare_beside(executors)
         if self._cancel is not None:
             await stored.cancel(*self._cancel)
         return await stored.run(bus, executors=executors)
+
+    async def _prepare_beside(self, executors: Mapping[str, Executor]) -> StoredExperiment:
+        """Make everything on disk while executors begin with what their first `submit` needs."""
+        try:
+            async with anyio.create_task_group() as beside:
+                for executor in {id(one): one for one in executors.values()}.values():
+                    beside.start_soon(executor.make_ready, name="make ready")
+                # Thousands of folders, and perhaps code to be packaged: not in the loop's thread.
+                stored = await anyio.to_thread.run_sync(self.prepare, executors)
+                beside.cancel_scope.cancel()  # the supervisor gives them the time for it
+        except BaseExceptionGroup as group:
+            raise innermost(group, RunbusError) from None
+        return stored
 
     async def cancel(self, reason: str, grace_s: float = GRACE_S) -> None:
         """Ask every job to end, and submit no more; `run` then returns as usual.
