@@ -121,9 +121,15 @@ class World:
     """The journal, the backends, and one leader after another."""
 
     def __init__(
-        self, specs: Sequence[JobSpec], *, seats: int = SEATS, holds_back: bool = False
+        self,
+        specs: Sequence[JobSpec],
+        *,
+        seats: int = SEATS,
+        holds_back: bool = False,
+        apart: Sequence[str] = (),
     ) -> None:
         self.seats = seats
+        self.apart = apart
         self.holds_back = holds_back
         self.held: dict[tuple[str, int], tuple[After, ...]] = {}
         self.went_ahead: set[str] = set()
@@ -151,6 +157,7 @@ class World:
         self.hands = []
         self.board = Board()
         self.board.set_seats(self.seats, {"small": LIMIT, "large": None})
+        self.board.set_apart(self.apart)
         if self.holds_back:
             self.board.set_queues({"small": None, "large": "q"})
         for spec in self.specs.values():
@@ -384,7 +391,7 @@ class World:
             # One that a queue holds back gets the seat that others leave to it.
             and not (self.board._jobs[name].refused or self.board._jobs[name].waits_for)
         ]
-        assert len(busy) <= self.seats
+        assert sum(executor not in self.apart for executor in busy) <= self.seats
         assert busy.count("small") <= LIMIT
 
     def finish(self) -> None:
@@ -451,18 +458,20 @@ LISTS = st.one_of(
     ),
     LISTS,
     st.sampled_from([None, "look", "crash"]),
+    st.sampled_from([(), (), ("large",), ("small",)]),
 )
 def test_every_job_ends_exactly_once_whatever_happens(
     jobs: list[tuple[int, int | None, dict[int, Any], str]],
     steps: list[tuple[str, int, str]],
     late: str | None,
+    apart: Sequence[str],
 ) -> None:
     # There are seats for a group of three.
     specs = [
         spec_of(number, retries, queue_s, waits, group if number < SEATS else "")
         for number, (retries, queue_s, waits, group) in enumerate(jobs)
     ]
-    check(World(specs), steps, late)
+    check(World(specs, apart=apart), steps, late)
 
 
 WAITS = st.tuples(
@@ -480,14 +489,16 @@ WAITS = st.tuples(
         steps([*["hands"] * 4, *["hand"] * 4, *["run"] * 3, *["end"] * 3, *["crash"] * 2, "look",
                "preempt", "vanish", "cancel", "wait", "too soon", "too soon"]), max_size=40,
     ),
+    st.sampled_from([(), ("large",)]),
 )  # fmt: skip
 def test_a_graph_that_a_queue_holds_back_ends_as_one_that_is_held_back_here(
     seats: int,
     jobs: Sequence[tuple[int, int | None, dict[int, Any]]],
     steps: list[tuple[str, int, str]],
+    apart: Sequence[str],
 ) -> None:
     specs = [replace(spec_of(number, *job), executor="large") for number, job in enumerate(jobs)]
-    check(World(specs, seats=seats, holds_back=True), steps, None)
+    check(World(specs, seats=seats, holds_back=True, apart=apart), steps, None)
 
 
 def check(world: World, steps: list[tuple[str, int, str]], late: str | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -102,23 +101,6 @@ async def test_what_is_added_to_an_experiment_that_has_run_gets_copies_as_well()
     assert [one.job for one in asked["second[6]"].depends_on] == [*first.jobs]
     assert [one.job for one in asked["third"].depends_on] == [*second.jobs]
     assert set(states(experiment.folder).values()) == {"SUCCEEDED"}
-
-
-async def test_all_copies_may_run_at_once_unless_it_is_said_how_many_do() -> None:
-    jobs = [Job(name="train", task=sh("true"), executor="many")]
-    executors = {"many": Copying("many"), "one": LocalExecutor("one")}
-    wide = ExperimentDraft("wide", jobs)
-    mixed = ExperimentDraft("mixed", [Job(name="other", task=sh("true"), executor="one"), *jobs])
-    narrow = ExperimentDraft("narrow", jobs, max_parallel=2)
-
-    for draft in (wide, mixed, narrow):
-        draft.plan(executors)
-        draft.prepare(executors)
-
-    assert Asked.read(wide.folder).max_parallel >= 3
-    processors = len(os.sched_getaffinity(0))
-    assert Asked.read(mixed.folder).max_parallel == processors + 3
-    assert Asked.read(narrow.folder).max_parallel == 2
 
 
 async def test_what_failed_runs_again_as_the_copy_that_it_was(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 import anyio
 import pytest
 
+from runbus import Command, Job, Kernel
 from runbus.abc import JobRef, JobSpec, Resources
 from runbus.executors import SlurmExecutor
+from runbus.experiment import ExperimentDraft
 from runbus.testing._waiting import until, wait_until
 from runbus.testing.conformance.executor import Harness
 from runbus.testing.slurmd import Slurm
@@ -220,3 +222,19 @@ def test_a_leader_that_is_killed_amid_the_submit_of_an_array_runs_each_job_once(
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert Counter(ran.read_text().split("\n")[:-1]) == Counter(f"--n={n}" for n in (1, 2, 3, 4))
+
+
+async def test_a_batch_that_says_nothing_of_max_parallel_is_in_the_queue_at_once(
+    calls: Calls, tmp_path: Path
+) -> None:
+    jobs = [
+        Job(name=f"j{n}", task=Command(("sh", "-c", "exit $N")), env={"N": str(n)}, executor="c")
+        for n in range(60)
+    ]
+    executor = SlurmExecutor(name="c", job_dir=str(tmp_path / "remote"), poll_s=0.5)
+
+    async with Kernel(plugins=[executor]) as kernel:
+        records = await ExperimentDraft("sweep", jobs).run(kernel.bus)
+
+    assert [record.exit_code for record in records] == [*range(60)]
+    assert calls()["sbatch"] == 1

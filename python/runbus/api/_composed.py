@@ -101,7 +101,7 @@ class Composed(Recorded):
         self._executors = GivenExecutors(None)
         self._executors.entries.update(asked.executor_entries)
         self._executor = asked.executor
-        self._max_parallel = asked.max_parallel
+        self._max_parallel = asked.bound
         self._root = asked.root or None
         self._plugins = GivenPlugins.recorded(asked.changed_by)
         self._fail_fast = asked.fail_fast

@@ -294,10 +294,13 @@ def _of_turn(run: RunRecord, job: JobRecord, pauses: dict[str, int]) -> Iterator
     line = [one.name for end, one in in_line if end <= now_ns]
     before = line.index(job.name) if job.name in line else 0
     jobs_are = "job is" if before == 1 else "jobs are"
-    yield (
-        f"{busy} of {asked.max_parallel} places are taken (max_parallel), "
-        f"and {before} {jobs_are} before it"
+    # Which of those that run are counted, only their executors know.
+    places = (
+        f"{asked.max_parallel} jobs run at a time"
+        if asked.spares_queues
+        else f"{busy} of {asked.max_parallel} places are taken"
     )
+    yield f"{places} (max_parallel), and {before} {jobs_are} before it"
 
 
 def _of_parents(run: RunRecord, jobs: dict[str, JobRecord]) -> Iterator[str]:

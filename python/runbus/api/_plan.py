@@ -149,7 +149,7 @@ def _again(
         asked.project,
         jobs,
         executors=asked.executor_entries,
-        max_parallel=asked.max_parallel,
+        max_parallel=asked.bound,
         root=asked.root or None,
         plugins=[*asked.plugins, *(one for one in plugins if one not in asked.plugins)],
         fail_fast=asked.fail_fast,

@@ -55,7 +55,8 @@ def run_sweep(
             points run that have not: one is known by its values and its code.
         stop: When a run is to end early, by what it logs.
         again: Whether all points run in any case.
-        max_parallel: How many run at a time; as many as there are processors if None.
+        max_parallel: How many run at a time; as many as there are processors if None, and besides
+            these all that go to executors with queues of their own.
         plugins: What else hooks into the bus meanwhile: plugins, names of those that can be found,
             and configurations or data of hook values. Hooks for worker processes wrap the function
             in its process; a `TaskPlugin` changes the jobs.

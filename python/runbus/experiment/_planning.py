@@ -99,10 +99,9 @@ class Planning:
         self._code = code
         self._changed_by = list(changed_by)
         self._groups = config.members_by_group({job.name: job.group for job in jobs})
-        self._is_bounded = max_parallel is not None
+        self._spares_queues = max_parallel is None
         largest = max(map(len, self._groups.values()), default=0)
-        self._processors = len(os.sched_getaffinity(0))
-        self._max_parallel = max_parallel or max(largest, self._processors)
+        self._max_parallel = max_parallel or max(largest, len(os.sched_getaffinity(0)))
         self._check_groups()
         given = listed(plugins, "plugins", object, "plugins")
         self.plugins: list[Any] = [_data_of(one) for one in given]
@@ -140,7 +139,7 @@ class Planning:
             [*jobs, *more],
             executor=asked.executor,
             executors=asked.executor_entries,
-            max_parallel=asked.max_parallel,
+            max_parallel=asked.bound,
             root=asked.root or None,
             plugins=asked.plugins,
             home=home,
@@ -163,11 +162,6 @@ class Planning:
         every = as_copies(given, executors, self._executor, known)
         if len(every) == len(given) and all(map(operator.is_, every, given)):
             return jobs
-        if not self._is_bounded and self._stored is None:
-            # All of a job may run at once: so it goes to its backend as one, which may bound it.
-            copies = sum(job.copy is not None for job in every)
-            others = self._processors if copies < len(every) else 0
-            self._max_parallel = max(self._max_parallel, others + copies)
         return with_words(every, known)
 
     def _check_groups(self) -> None:

@@ -62,6 +62,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         project: What its runs are gathered under.
         created_ns: When it was prepared, Unix time in nanoseconds.
         max_parallel: How many jobs run at a time.
+        spares_queues: Nobody has said how many: jobs of executors with queues of their own are not
+            counted (`Capabilities.queues`).
         jobs: The jobs, as of their first attempts.
         executors: What the executors that come with the experiment are made from, by name.
         timeouts: What those say of the time-outs of their jobs, by name.
@@ -83,6 +85,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     created_ns: int
     max_parallel: int
     jobs: list[JobSpec]
+    spares_queues: bool = False
     executors: dict[str, dict[str, Any]] = {}
     timeouts: dict[str, Timeouts] = {}
     root: str = ""
@@ -94,6 +97,11 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     sweeps: list[SweepAsked] = []
     executor: str = "local"
     changed_by: list[ChangedBy] = []
+
+    @property
+    def bound(self) -> int | None:
+        """How many jobs run at a time, if somebody has said so."""
+        return None if self.spares_queues else self.max_parallel
 
     @property
     def executor_entries(self) -> dict[str, ExecutorEntry]:

@@ -92,6 +92,11 @@ class Board:
         """Say how many jobs run at a time on a further executor; None for any number."""
         self._seats.add(executor, limit)
 
+    def set_apart(self, executors: Iterable[str]) -> None:
+        """Say whose jobs are not counted among those that run at a time; before any is added."""
+        for executor in executors:
+            self._seats.set_apart(executor)
+
     def set_queues(self, queues: Mapping[str, Hashable]) -> None:
         """Say which executors' queues hold jobs back until others have ended; before any is added.
 
@@ -226,7 +231,7 @@ class Board:
         """Let a queue hold a job back, if there will be a seat for it whatever else needs one."""
         # One that is to get its own seat from another may end before that, and leave none.
         leave_one = all(one.has_seat and not one.has_heir for one in job.in_queue.values())
-        has_room = leave_one or self._seats.has_room(self._unfinished)
+        has_room = leave_one or self._seats.has_room(self._unfinished, job.spec.executor)
         if has_room and not self._seats.is_limited(job.spec.executor):
             self._seat_behind(job)
         else:
@@ -234,7 +239,7 @@ class Board:
 
     def _seat_behind(self, job: Standing) -> None:
         """Give a seat to a job that waits in a queue: its own, or what it waits for leaves it."""
-        if self._seats.has_room(self._unfinished):
+        if self._seats.has_room(self._unfinished, job.spec.executor):
             self._take_seat(job)
             return
         job.goes_ahead = True

@@ -22,10 +22,11 @@ class Seats:
     those that have not. A group waits in the queue of the first of its jobs.
     """
 
-    __slots__ = ("_all", "_free", "_places", "_queues", "_turns")
+    __slots__ = ("_all", "_apart", "_free", "_places", "_queues", "_turns")
 
     def __init__(self) -> None:
         self._all = self._free = 0
+        self._apart: set[str] = set()
         self._places: dict[str, int] = {}
         self._queues: dict[tuple[bool, str], Queue] = {}
         self._turns = itertools.count()
@@ -40,9 +41,18 @@ class Seats:
         if limit is not None:
             self._places[executor] = limit
 
-    def has_room(self, count: int) -> bool:
-        """Whether so many jobs never have to wait for a seat, but for those of their executors."""
-        return count <= self._all
+    def set_apart(self, executor: str) -> None:
+        """Let the jobs of an executor run besides all others, before it has any."""
+        self._apart.add(executor)
+
+    def has_room(self, count: int, executor: str = "") -> bool:
+        """Whether so many jobs never have to wait for a seat, but for those of their executors.
+
+        Args:
+            count: How many there are.
+            executor: Where the one runs that this is about; empty for one that is counted.
+        """
+        return executor in self._apart or count <= self._all
 
     def is_limited(self, executor: str) -> bool:
         """Whether an executor has no more than a number of them."""
@@ -57,7 +67,8 @@ class Seats:
         self._add(executor, 1)
 
     def _add(self, executor: str, number: int) -> None:
-        self._free += number
+        if executor not in self._apart:
+            self._free += number
         if executor in self._places:
             self._places[executor] += number
 
@@ -81,7 +92,7 @@ class Seats:
         Args:
             still_waits: Whether a job still wants a seat; one that does not is forgotten.
         """
-        if self._free <= 0:
+        if self._free <= 0 and not self._apart:
             return []
         heads = []
         for (is_new, executor), queue in self._queues.items():
@@ -89,10 +100,13 @@ class Seats:
                 queue.popleft()
             if queue and self._places.get(executor, 1) > 0:
                 heads.append((is_new, *queue[0], queue))
+        free = self._free
         for _, _, jobs, queue in sorted(heads) if len(heads) > 1 else heads:
             waiting = jobs if len(jobs) == 1 else [one for one in jobs if still_waits(one[0])]
-            if len(waiting) > self._free:
-                return []
+            counted = sum(executor not in self._apart for _, executor in waiting)
+            if counted > free:
+                free = 0
+                continue
             if len(jobs) == 1 or self._has_places(waiting):
                 queue.popleft()
                 return [name for name, _ in waiting]

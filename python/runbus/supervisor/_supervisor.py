@@ -101,6 +101,7 @@ class Supervisor:
         )  # fmt: skip
         self._early_stops = EarlyStops(bus, self.cancel)
         self._is_over = False
+        self._spares_queues = False
         self._elsewhere = Elsewhere(store.folder)
         self._ended = anyio.Event()
         self._stamp, self._next_listing = 0, 0.0
@@ -111,12 +112,19 @@ class Supervisor:
         if fail_fast:
             self._board.fail_fast()
 
-    async def run(self, jobs: Sequence[JobSpec], *, max_parallel: int) -> list[JobRecord]:
+    async def run(
+        self, jobs: Sequence[JobSpec], *, max_parallel: int, spares_queues: bool = False
+    ) -> list[JobRecord]:
         """Run all jobs to their ends and return their records, in the order given.
 
         Jobs of the experiment that are not given are neither started nor ended. Those that `add`
         brings meanwhile follow in the records. Cancelling this cancels the jobs, waits until they
         have ended, and then is cancelled.
+
+        Args:
+            jobs: The jobs.
+            max_parallel: How many run at a time.
+            spares_queues: Whether those of executors with queues of their own are not counted.
 
         Raises:
             LeaseLost: Another process leads the experiment now; jobs continue.
@@ -124,6 +132,7 @@ class Supervisor:
                 themselves.
         """
         self._specs = {job.name: job for job in jobs}
+        self._spares_queues = spares_queues
         machine = _Machine(self._clock)
         async with anyio.create_task_group() as group:
             group.start_soon(machine.drive, self._run_all, jobs, max_parallel, name="run jobs")
@@ -175,9 +184,15 @@ class Supervisor:
         self._executors[name] = executor
         self._watches[name] = self._watch_of(executor)
         self._board.add_seats(name, executor.limits().jobs)
-        self._board.set_queues({name: executor.capabilities.after})
+        self._set_queues({name: executor})
         watches.start_soon(self._watches[name].run, name=f"watch {name}")
         await executor.make_ready()
+
+    def _set_queues(self, executors: Mapping[str, Executor]) -> None:
+        able = {name: one.capabilities for name, one in executors.items()}
+        self._board.set_queues({name: one.after for name, one in able.items()})
+        if self._spares_queues:
+            self._board.set_apart(name for name, one in able.items() if one.queues)
 
     def _watch_of(self, executor: Executor) -> Watch:
         return Watch(executor, self._feed, self._take_in, self._clock, polls_of(self._bus))
@@ -216,9 +231,7 @@ class Supervisor:
                 watches.start_soon(watch.run, name=f"watch {name}")
             limits = {name: one.limits().jobs for name, one in self._executors.items()}
             self._board.set_seats(max_parallel, limits)
-            self._board.set_queues(
-                {name: one.capabilities.after for name, one in self._executors.items()}
-            )
+            self._set_queues(self._executors)
             self._put_on_board(jobs, inherited)
             watches.start_soon(self._sync_ends, name="sync ends")
             self._watching = watches

@@ -51,6 +51,33 @@ def test_who_waits_for_a_full_executor_keeps_no_others_out() -> None:
     assert all_that_run(made, queued(made, a="x", b="x", c="y", d="x", e="y")) == ["a", "c", "e"]
 
 
+def test_those_of_an_executor_that_is_set_apart_are_not_counted_and_wait_for_nobody() -> None:
+    made = seats(1, y=3)
+    made.set_apart("y")
+    executors = {"a": "x", "b": "x", "c": "x"} | dict.fromkeys("defg", "y")
+    for names in ("a", "bc", "d", "e", "f", "g"):
+        made.queue([(name, executors[name]) for name in names])
+
+    assert all_that_run(made, executors) == ["a", "d", "e", "f"]
+    made.give_up("y")
+    assert all_that_run(made, executors) == ["g"]
+    assert (made.has_room(9, "y"), made.has_room(9, "x"), made.has_room(9)) == (True, False, False)
+
+
+def test_a_group_with_members_apart_needs_seats_for_the_others() -> None:
+    made = seats(1)
+    made.set_apart("y")
+    executors = {"a": "y", "b": "x", "c": "x", "d": "y"}
+    made.queue([("a", "y"), ("b", "x")])
+    made.queue([("c", "x"), ("d", "y")])
+
+    assert all_that_run(made, executors) == ["a", "b"]
+    made.give_up("y")
+    assert all_that_run(made, executors) == []
+    made.give_up("x")
+    assert all_that_run(made, executors) == ["c", "d"]
+
+
 def test_a_seat_given_back_is_one_seat_for_the_next_in_line() -> None:
     made = seats(2, x=2)
     executors = queued(made, a="x", b="x", c="x", d="x", e="x")

@@ -130,7 +130,7 @@ class Experiment(runbus.Experiment):
             jobs,
             executor=asked.executor,
             executors=asked.executor_entries,
-            max_parallel=asked.max_parallel,
+            max_parallel=asked.bound,
             root=asked.root or None,
             plugins=asked.plugins,
             home=self._home,
