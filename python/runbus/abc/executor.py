@@ -50,8 +50,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
             same value where executors share it. Such a job begins only if the records of all of
             them say that it may, and otherwise ends with `UNMET` as its reason. None
             if there is no such queue.
-        queues: Whether it has a queue of its own: it takes any number of jobs, and begins each once
-            there is room. They are not counted where nobody says how many jobs run at a time.
+        elsewhere: Whether jobs run on other machines than this one, whose processors do not matter
+            then: where nobody says how many jobs run at a time, only `Limits.jobs` bounds them.
         copies: As which copies each job is to run, by their indices: an experiment has a job for
             each of them then, `NAME[INDEX]`. Each job is one by itself if empty.
         together: Which executors begin the jobs of a group (`JobSpec.group`) at once: the same
@@ -72,7 +72,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     nodes: int = 1
     files: bool = False
     after: Hashable = None
-    queues: bool = False
+    elsewhere: bool = False
     copies: tuple[int, ...] = ()
     together: Hashable = None
 

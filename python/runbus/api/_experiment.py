@@ -44,7 +44,7 @@ class AsyncExperiment(Running):
         executor: Where jobs run that say nothing else: as `add` takes it.
         executors: Executors by the names that jobs use: their data, or a `Config` of each.
         max_parallel: How many jobs run at a time; as many as there are processors if None,
-            and besides these all that go to executors with queues of their own.
+            and besides these all that run elsewhere.
         root: The folder whose code executors package that take code along; the current one if None.
         plugins: What else hooks into the bus while it runs: plugins, names of those that can be
             found, configurations or data of hook values. Hooks for worker processes wrap every

@@ -297,7 +297,7 @@ def _of_turn(run: RunRecord, job: JobRecord, pauses: dict[str, int]) -> Iterator
     # Which of those that run are counted, only their executors know.
     places = (
         f"{asked.max_parallel} jobs run at a time"
-        if asked.spares_queues
+        if asked.only_here
         else f"{busy} of {asked.max_parallel} places are taken"
     )
     yield f"{places} (max_parallel), and {before} {jobs_are} before it"

@@ -56,7 +56,7 @@ def run_sweep(
         stop: When a run is to end early, by what it logs.
         again: Whether all points run in any case.
         max_parallel: How many run at a time; as many as there are processors if None, and besides
-            these all that go to executors with queues of their own.
+            these all that run elsewhere.
         plugins: What else hooks into the bus meanwhile: plugins, names of those that can be found,
             and configurations or data of hook values. Hooks for worker processes wrap the function
             in its process; a `TaskPlugin` changes the jobs.

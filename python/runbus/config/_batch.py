@@ -223,7 +223,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         executors: The executors that it describes, and those of other files that its jobs use, by
             name.
         max_parallel: How many jobs run at a time; as many as there are processors if absent,
-            and besides these all that go to executors with queues of their own.
+            and besides these all that run elsewhere.
         fail_fast: The first job that fails ends all others.
         jobs: The jobs, in the order in which they are submitted.
     """

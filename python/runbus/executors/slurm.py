@@ -169,7 +169,7 @@ class SlurmExecutor(SlurmOptions, TunnelExecutor):
             pushes=True,
             files=True,
             batches=True,
-            queues=True,
+            elsewhere=True,
             nodes=node_count(self),
             after=cluster if self._holds_back else None,
             copies=elements.indices if (elements := self.elements) else (),

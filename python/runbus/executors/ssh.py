@@ -114,6 +114,7 @@ class SSHExecutor(TunnelExecutor):
             packages=True,
             pushes=True,
             files=True,
+            elsewhere=True,
         )
 
     def limits(self) -> Limits:

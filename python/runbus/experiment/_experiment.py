@@ -60,7 +60,7 @@ class ExperimentDraft(Planning):
             may be another process, makes them and gives them to its kernel. A job that says
             nothing of a time-out has that of its executor.
         max_parallel: How many jobs run at a time; as many as there are processors if None,
-            and besides these all that go to executors with queues of their own.
+            and besides these all that run elsewhere.
         root: The folder whose code executors package that take code along; the current one if None.
         plugins: What its leader loads, another process too; a kernel that `run` is given has those
             that it was made with. Names of plugins that can be found, and hook values: a `Config`
@@ -131,7 +131,7 @@ class ExperimentDraft(Planning):
                 project=self.project,
                 created_ns=time.time_ns(),
                 max_parallel=self._max_parallel,
-                spares_queues=self._spares_queues,
+                only_here=self._only_here,
                 jobs=self._record(self._ready),
                 executors=self.executors,
                 timeouts=self._timeouts,
@@ -231,28 +231,26 @@ class ExperimentDraft(Planning):
         assert self._stored is not None
         if (now := self._bounds(max_parallel, fail_fast)) == (before := self._bounds()):
             return
-        self._max_parallel, self._spares_queues, self._fail_fast = now
+        self._max_parallel, self._only_here, self._fail_fast = now
         try:
             self._check_groups()
-            most, spares_queues, ends = now
-            asked = replace(
-                self._asked, max_parallel=most, spares_queues=spares_queues, fail_fast=ends
-            )
+            most, only_here, ends = now
+            asked = replace(self._asked, max_parallel=most, only_here=only_here, fail_fast=ends)
             with self._writing():
                 asked.write(self.folder)
         except BaseException:
-            self._max_parallel, self._spares_queues, self._fail_fast = before
+            self._max_parallel, self._only_here, self._fail_fast = before
             raise
         self._asked = asked
         stored = self._stored
-        stored.max_parallel, stored.spares_queues, stored.fail_fast = now
+        stored.max_parallel, stored.only_here, stored.fail_fast = now
 
     def _bounds(
         self, max_parallel: int | None = None, fail_fast: bool | None = None
     ) -> tuple[int, bool, bool]:
         ends = self._fail_fast if fail_fast is None else fail_fast
-        spares_queues = self._spares_queues and max_parallel is None
-        return max_parallel or self._max_parallel, spares_queues, ends
+        only_here = self._only_here and max_parallel is None
+        return max_parallel or self._max_parallel, only_here, ends
 
     def join(
         self,

@@ -99,7 +99,7 @@ class Planning:
         self._code = code
         self._changed_by = list(changed_by)
         self._groups = config.members_by_group({job.name: job.group for job in jobs})
-        self._spares_queues = max_parallel is None
+        self._only_here = max_parallel is None
         largest = max(map(len, self._groups.values()), default=0)
         self._max_parallel = max_parallel or max(largest, len(os.sched_getaffinity(0)))
         self._check_groups()

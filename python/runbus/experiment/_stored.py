@@ -61,7 +61,7 @@ class StoredExperiment:
         plugins: The names of installed plugins that its leader loads.
         specs: The jobs as the executors get them, as of their first attempts.
         max_parallel: How many jobs run at a time.
-        spares_queues: Whether those of executors with queues of their own are not counted.
+        only_here: Whether those that run elsewhere (`Capabilities.elsewhere`) are not counted.
         fail_fast: Whether the first job that fails ends all others.
         task_plugins: What is told the ends of jobs, by their names: only in the process that has
             prepared the experiment.
@@ -76,7 +76,7 @@ class StoredExperiment:
         self._settings = asked.settings
         self.specs = asked.jobs
         self.max_parallel = asked.max_parallel
-        self.spares_queues = asked.spares_queues
+        self.only_here = asked.only_here
         self.fail_fast = asked.fail_fast
         self.task_plugins: Mapping[str, Sequence[TaskPlugin]] = {}
         self._home = home
@@ -200,7 +200,7 @@ class StoredExperiment:
             )  # fmt: skip
             with self._telling_ends(bus):
                 records = await self._supervisor.run(
-                    specs, max_parallel=self.max_parallel, spares_queues=self.spares_queues
+                    specs, max_parallel=self.max_parallel, only_here=self.only_here
                 )
             if all(record.state.is_terminal for record in store.jobs.values()):
                 self._home.note_closed(self.folder)

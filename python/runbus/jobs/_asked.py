@@ -62,8 +62,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         project: What its runs are gathered under.
         created_ns: When it was prepared, Unix time in nanoseconds.
         max_parallel: How many jobs run at a time.
-        spares_queues: Nobody has said how many: jobs of executors with queues of their own are not
-            counted (`Capabilities.queues`).
+        only_here: Nobody has said how many: those that run elsewhere are not counted
+            (`Capabilities.elsewhere`).
         jobs: The jobs, as of their first attempts.
         executors: What the executors that come with the experiment are made from, by name.
         timeouts: What those say of the time-outs of their jobs, by name.
@@ -85,7 +85,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     created_ns: int
     max_parallel: int
     jobs: list[JobSpec]
-    spares_queues: bool = False
+    only_here: bool = False
     executors: dict[str, dict[str, Any]] = {}
     timeouts: dict[str, Timeouts] = {}
     root: str = ""
@@ -101,7 +101,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def bound(self) -> int | None:
         """How many jobs run at a time, if somebody has said so."""
-        return None if self.spares_queues else self.max_parallel
+        return None if self.only_here else self.max_parallel
 
     @property
     def executor_entries(self) -> dict[str, ExecutorEntry]:

@@ -101,7 +101,7 @@ class Supervisor:
         )  # fmt: skip
         self._early_stops = EarlyStops(bus, self.cancel)
         self._is_over = False
-        self._spares_queues = False
+        self._only_here = False
         self._elsewhere = Elsewhere(store.folder)
         self._ended = anyio.Event()
         self._stamp, self._next_listing = 0, 0.0
@@ -113,7 +113,7 @@ class Supervisor:
             self._board.fail_fast()
 
     async def run(
-        self, jobs: Sequence[JobSpec], *, max_parallel: int, spares_queues: bool = False
+        self, jobs: Sequence[JobSpec], *, max_parallel: int, only_here: bool = False
     ) -> list[JobRecord]:
         """Run all jobs to their ends and return their records, in the order given.
 
@@ -124,7 +124,7 @@ class Supervisor:
         Args:
             jobs: The jobs.
             max_parallel: How many run at a time.
-            spares_queues: Whether those of executors with queues of their own are not counted.
+            only_here: Whether those that run elsewhere (`Capabilities.elsewhere`) are not counted.
 
         Raises:
             LeaseLost: Another process leads the experiment now; jobs continue.
@@ -132,7 +132,7 @@ class Supervisor:
                 themselves.
         """
         self._specs = {job.name: job for job in jobs}
-        self._spares_queues = spares_queues
+        self._only_here = only_here
         machine = _Machine(self._clock)
         async with anyio.create_task_group() as group:
             group.start_soon(machine.drive, self._run_all, jobs, max_parallel, name="run jobs")
@@ -191,8 +191,8 @@ class Supervisor:
     def _set_queues(self, executors: Mapping[str, Executor]) -> None:
         able = {name: one.capabilities for name, one in executors.items()}
         self._board.set_queues({name: one.after for name, one in able.items()})
-        if self._spares_queues:
-            self._board.set_apart(name for name, one in able.items() if one.queues)
+        if self._only_here:
+            self._board.set_apart(name for name, one in able.items() if one.elsewhere)
 
     def _watch_of(self, executor: Executor) -> Watch:
         return Watch(executor, self._feed, self._take_in, self._clock, polls_of(self._bus))

@@ -1,4 +1,4 @@
-"""Executors with queues of their own get all jobs at once, unless it is said how many run."""
+"""Jobs that run elsewhere begin at once, unless it is said how many run."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ pytestmark = pytest.mark.anyio
 MANY = len(os.sched_getaffinity(0)) + 2
 
 
-class Queueing(LocalExecutor):
-    """This machine, as if it had a queue."""
+class Elsewhere(LocalExecutor):
+    """This machine, as if it were another one."""
 
     @property
     def capabilities(self) -> Capabilities:
-        """What a local executor can do, and that it has a queue of its own."""
-        return replace(super().capabilities, queues=True)
+        """What a local executor can do, and that it is not here."""
+        return replace(super().capabilities, elsewhere=True)
 
 
 def waiting_for_all(folder: Path, count: int, executor: str) -> list[Job]:
@@ -39,15 +39,15 @@ def waiting_for_all(folder: Path, count: int, executor: str) -> list[Job]:
 
 
 async def led(stored: StoredExperiment) -> list[JobRecord]:
-    async with Kernel(plugins=[Queueing("queue"), LocalExecutor()]) as kernel:
+    async with Kernel(plugins=[Elsewhere("far"), LocalExecutor()]) as kernel:
         with anyio.fail_after(120):
             records = await stored.run(kernel.bus)
     return records
 
 
-async def test_all_that_can_begin_go_to_a_queue_at_once(tmp_path: Path) -> None:
+async def test_all_that_can_begin_run_elsewhere_at_once(tmp_path: Path) -> None:
     other = Job(name="other", task=Command(("true",)))
-    jobs = waiting_for_all(tmp_path, MANY, "queue")
+    jobs = waiting_for_all(tmp_path, MANY, "far")
     stored = ExperimentDraft("p", [other, *jobs]).prepare()
 
     records = await led(StoredExperiment.open(stored.folder))
@@ -58,24 +58,24 @@ async def test_all_that_can_begin_go_to_a_queue_at_once(tmp_path: Path) -> None:
 async def test_what_is_added_and_run_again_is_not_bounded_either(tmp_path: Path) -> None:
     stored = ExperimentDraft("p", [Job(name="other", task=Command(("true",)))]).prepare()
     draft = ExperimentDraft.open(stored.folder)
-    jobs = waiting_for_all(tmp_path, MANY, "queue")
-    queue = {"queue": Queueing("queue")}
+    jobs = waiting_for_all(tmp_path, MANY, "far")
+    far = {"far": Elsewhere("far")}
 
-    draft.join(jobs, queue, {})
+    draft.join(jobs, far, {})
     records = await led(StoredExperiment.open(stored.folder))
 
     assert [record.state for record in records] == [JobState.SUCCEEDED] * (MANY + 1)
 
 
-async def test_what_is_said_of_how_many_run_holds_for_queues_too(tmp_path: Path) -> None:
+async def test_what_is_said_of_how_many_run_holds_elsewhere_too(tmp_path: Path) -> None:
     script = "mkdir alone && sleep 0.2 && rmdir alone"
     task = Command(("sh", "-c", script))
-    jobs = [Job(name=name, task=task, executor="queue", cwd=str(tmp_path)) for name in "abc"]
+    jobs = [Job(name=name, task=task, executor="far", cwd=str(tmp_path)) for name in "abc"]
     said = ExperimentDraft("said", jobs, max_parallel=1).prepare()
     later = ExperimentDraft("later", jobs).prepare()
     ExperimentDraft.open(later.folder).bound(1)
 
     for stored in (said, later):
-        assert not Asked.read(stored.folder).spares_queues
+        assert not Asked.read(stored.folder).only_here
         records = await led(StoredExperiment.open(stored.folder))
         assert {record.state for record in records} == {JobState.SUCCEEDED}
