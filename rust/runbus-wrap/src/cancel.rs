@@ -15,20 +15,23 @@ const LOOK: f64 = 0.02;
 pub(crate) fn cancel(folder: &[u8], grace: f64) -> i32 {
     // The grace is in the file: a wrapper on another machine finds it there, too.
     write_grace(grace);
-    let Some((reach, wrapper)) = look(folder) else {
+    let Some(mut reach) = look(folder) else {
         return 0;
     };
     let asked = clock::now();
-    let is_stopped = os::stat(wrapper.pid).is_some_and(|stat| matches!(stat.state, b'T' | b't'));
-    if !is_stopped && os::signal(wrapper, libc::SIGTERM) {
-        while clock::now() < asked + grace + SLACK {
-            // Also one that its launcher has not waited for yet.
-            if os::stat(wrapper.pid).is_none_or(|stat| stat.process != wrapper || stat.is_dead()) {
-                return 0;
-            }
+    if let Some(wrapper) = reach.wrapper.filter(|wrapper| !is_stopped(*wrapper))
+        && os::signal(wrapper, libc::SIGTERM)
+    {
+        while clock::now() < asked + grace + SLACK && lives(wrapper) {
             clock::sleep(LOOK);
         }
-    } else if grace > 0.0 {
+        if has_ended() {
+            return 0;
+        }
+        // One that was killed meanwhile has left its work.
+        reach.wrapper = reach.wrapper.filter(|wrapper| lives(*wrapper));
+    }
+    if clock::now() < asked + grace {
         reach.terminate();
         while clock::now() < asked + grace && !reach.members().is_empty() {
             clock::sleep(LOOK);
@@ -43,6 +46,19 @@ pub(crate) fn cancel(folder: &[u8], grace: f64) -> i32 {
         cgroup.remove();
     }
     0
+}
+
+/// Whether a process is there, and not only because its launcher has not waited for it yet.
+fn lives(process: Process) -> bool {
+    os::stat(process.pid).is_some_and(|stat| stat.process == process && !stat.is_dead())
+}
+
+fn is_stopped(process: Process) -> bool {
+    os::stat(process.pid).is_some_and(|stat| matches!(stat.state, b'T' | b't'))
+}
+
+fn has_ended() -> bool {
+    os::read("exit.json").starts_with(b"{")
 }
 
 /// Say in the file how much grace there is, at once: a wrapper that looked at a part of it would take
@@ -62,9 +78,9 @@ fn write_grace(grace: f64) {
     }
 }
 
-/// What the records say of a job of this boot that has not ended; with its wrapper.
-fn look(folder: &[u8]) -> Option<(Reach, Process)> {
-    if os::read("exit.json").starts_with(b"{") {
+/// What the records say of a job of this boot that has not ended.
+fn look(folder: &[u8]) -> Option<Reach> {
+    if has_ended() {
         return None;
     }
     let line = os::read("pid.json");
@@ -85,15 +101,12 @@ fn look(folder: &[u8]) -> Option<(Reach, Process)> {
     if field(line, "ns").is_some_and(|ns| !ns.is_empty() && ns != here.pid_namespace) {
         return None;
     }
-    // Its number may be another's by now: then only what belongs to the job for certain is ended.
-    let wrapper = process("wrapper", "wrapper_start").unwrap_or(Process { pid: 0, start: 0 });
-    let is_there =
-        wrapper.pid > 1 && os::stat(wrapper.pid).is_some_and(|stat| stat.process == wrapper);
-    let reach = Reach {
+    Some(Reach {
         job,
-        wrapper: is_there.then_some(wrapper),
+        // Its number may be another's by now, and one that was killed does not hear: then only what
+        // belongs to the job for certain is ended.
+        wrapper: process("wrapper", "wrapper_start").filter(|one| one.pid > 1 && lives(*one)),
         mark: folder.to_vec(),
         cgroup: field(line, "cgroup").and_then(Cgroup::named),
-    };
-    Some((reach, wrapper))
+    })
 }

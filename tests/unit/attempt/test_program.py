@@ -20,6 +20,7 @@ from tests.processes import is_alive
 
 from runbus.abc import JobSpec, Observation
 from runbus.attempt import observe_folder, program_digest, render_request, wrapper_program
+from runbus.testing._waiting import wait_until
 
 WAITS = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
 
@@ -111,6 +112,20 @@ code = "import os, signal, sys; print(os.getpid(), flush=True); signal.pause()"
 child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
 child.wait()
 """
+
+
+def test_a_wrapper_that_is_killed_while_it_ends_its_job_leaves_that_to_who_asked(
+    launch, program: str, wait_for_line, tmp_path: Path
+) -> None:
+    script = "trap 'echo $$; trap \"exit 0\" TERM' TERM; : >up; while :; do sleep 0.02; done"
+    wrapper = launch(tmp_path, "sh", "-c", script)
+    wait_until((tmp_path / "up").exists)
+    with subprocess.Popen([program, "cancel", str(tmp_path), "600"]) as asking:
+        pid = int(wait_for_line(tmp_path / "stdout.log"))
+        wrapper.kill()
+        assert asking.wait(120) == 0
+
+    assert not is_alive(pid)
 
 
 @pytest.mark.parametrize("end", ["cancel", "limit", "signal"])

@@ -23,22 +23,26 @@ def edit_record(folder: Path, **changes: object) -> None:
     (folder / "pid.json").write_text(text + "\n")
 
 
+@pytest.mark.parametrize("grace", [0, 60])
+@pytest.mark.parametrize("is_waited_for", [True, False])
 def test_a_job_outlives_its_wrapper_and_is_still_within_reach(
-    start, cancel, wait_for_line, tmp_path: Path
+    start, cancel, wait_for_line, tmp_path: Path, grace: int, is_waited_for: bool
 ) -> None:
+    """Also where nothing waits for orphans, as in a container: the wrapper remains as a zombie."""
     wrapper = start(tmp_path, "echo $$; exec sleep 600")
     pid = int(wait_for_line(tmp_path / "stdout.log"))
 
     wrapper.kill()
-    wrapper.wait(120)
+    os.waitid(os.P_PID, wrapper.pid, os.WEXITED | (0 if is_waited_for else os.WNOWAIT))
     assert is_running(str(tmp_path))
 
-    cancel(tmp_path, 60)
+    cancel(tmp_path, grace)
     seen = observe_folder(str(tmp_path))
     assert not is_running(str(tmp_path)), pid
     assert seen is not None
     # How it ended nobody has seen: the executor makes LOST of it.
     assert seen.phase == "running"
+    wrapper.wait(120)
 
 
 @pytest.mark.script
