@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.processes import processes_with
+
+from runbus.testing._waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-    from pathlib import Path
+    from collections.abc import Generator, Iterator
 
 # How long an example takes depends on what else the machine does: no law fails because of it.
 settings.register_profile("runbus", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -36,6 +40,31 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RUNBUS_HOME", str(folder))
     monkeypatch.delenv("RUNBUS_RUN", raising=False)
     return folder
+
+
+def left_behind(text: str) -> list[str]:
+    """Return the words of the processes with a text in their environment, and whose tests they are."""
+    found = []
+    for folder in (Path(f"/proc/{pid}") for pid in processes_with(text)):
+        with suppress(OSError):
+            words = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
+            variables = (folder / "environ").read_bytes().split(b"\0")
+            tests = [one for one in variables if one.startswith(b"PYTEST_CURRENT_TEST=")]
+            # Python starts a tracker for a process that spawns others, and ends it with that.
+            if b"multiprocessing.resource_tracker" not in words:
+                found.append(os.fsdecode(b"".join([words, *tests])))
+    return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_goes_on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let no test leave a process behind, which the tests after it would share the machine with."""
+    mark = f"RUNBUS_HOME={tmp_path_factory.getbasetemp()}/"
+    yield
+    try:
+        wait_until(lambda: not left_behind(mark))
+    except TimeoutError:
+        pytest.fail(f"left behind: {left_behind(mark)}")
 
 
 @pytest.hookimpl(wrapper=True)

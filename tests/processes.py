@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["is_alive"]
+__all__ = ["is_alive", "processes_with"]
 
 
 def is_alive(pid: int) -> bool:
@@ -14,3 +17,12 @@ def is_alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def processes_with(text: str) -> Iterator[int]:
+    """Yield the processes that have a text in their environment."""
+    mark = os.fsencode(text)
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        with suppress(OSError):
+            if mark in Path(f"/proc/{pid}/environ").read_bytes():
+                yield pid

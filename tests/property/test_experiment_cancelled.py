@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.processes import processes_with
 
 from runbus import AsyncExperiment, Command, Job, LocalExecutor
 from runbus._home import Home
@@ -27,16 +27,6 @@ if TYPE_CHECKING:
     from runbus.experiment import StoredExperiment
 
 TRUE = Command(("true",))
-
-
-def processes_with(marks: list[bytes]) -> list[str]:
-    """Return the processes that have one of some texts in their environment."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
-            environment = file.read()
-            found += [pid for mark in marks if mark in environment]
-    return found
 
 
 @settings(max_examples=8, deadline=None, database=None)
@@ -75,7 +65,7 @@ def test_a_cancellation_at_any_point_leaves_nothing_that_nobody_leads(
         )
         assert str(records["b"].state) == "CANCELLED"
         # One that has told its end may be about to leave.
-        wait_until(lambda: not processes_with([os.fsencode(experiment.folder)]))
+        wait_until(lambda: not [*processes_with(experiment.folder)])
 
 
 class Calls(Packager):

@@ -472,7 +472,7 @@ def test_kill_9_of_a_job_is_a_failure_by_that_signal(
     batch: Callable[..., str], tmp_path: Path
 ) -> None:
     with subprocess.Popen(
-        [RUNBUS, "submit", batch(job("a", "sleep 600"))],
+        [RUNBUS, "submit", batch(job("a", "exec sleep 600"))],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as leader:

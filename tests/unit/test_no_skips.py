@@ -37,7 +37,7 @@ def test_a_skip_fails_in_ci_and_nowhere_else(tmp_path: Path, is_ci: bool, told: 
     (tmp_path / "test_cases.py").write_text(CASES)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     environment = {name: value for name, value in os.environ.items() if name != "CI"}
-    environment |= {"PYTHONPATH": str(TESTS)} | ({"CI": "true"} if is_ci else {})
+    environment |= {"PYTHONPATH": f"{TESTS}:{TESTS.parent}"} | ({"CI": "true"} if is_ci else {})
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "conftest", "-p", "no:cacheprovider"],
         cwd=tmp_path, env=environment,

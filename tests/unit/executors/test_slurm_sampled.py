@@ -72,7 +72,8 @@ def started(words: list[str], variables: Mapping[str, str]) -> Iterator[subproce
         try:
             yield process
         finally:
-            process.kill()
+            if process.returncode is None:  # what it has started, too: nobody else ends that
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def samplers(run: runbus.Run) -> list[str]:
