@@ -169,7 +169,9 @@ async def test_a_partition_for_others_is_not_chosen(make: Make, tmp_path: Path) 
     scheduler = make()._host.scheduler
 
     told = {one.name: (one.rules, one.idle, one.nodes) for one in await scheduler.partitions()}
-    programs = await Commands(LocalTunnel(str(tmp_path))).partitions()
+    tunnel = LocalTunnel(str(tmp_path))
+    programs = await Commands(tunnel).partitions()
+    await tunnel.close()
 
     assert told == {one.name: (one.rules, one.idle, one.nodes) for one in programs}
     await scheduler.close()

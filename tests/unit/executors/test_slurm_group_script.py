@@ -218,6 +218,8 @@ async def test_a_group_for_which_there_is_no_room_is_given_back_whole(
         members.append(Member(ref, placement, request, b"", b"{}"))
 
     assert await machine.submit_all(members) == [None] * 3
+    await tunnel.close()
+
     assert [len(batch.components) for batch in slurm.sent] == [3]
 
 
