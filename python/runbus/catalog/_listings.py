@@ -165,7 +165,7 @@ class Listings:
         except (sqlite3.Error, ValueError):
             self.close()  # or somebody writes it: no second one waits for that
             return []
-        return rows if len(rows) == len(keys) else [row for row in rows if row[0] in keys]
+        return [row for row in rows if row[0] in keys]
 
 
 def key_of(folder: str) -> str:

@@ -57,6 +57,23 @@ def test_a_run_that_is_over_is_listed_from_the_index_as_from_its_files(run: Path
     assert not is_indexed(run)
 
 
+def test_as_many_as_are_in_the_index_need_not_be_the_same(home: Path, tmp_path: Path) -> None:
+    for _ in range(3):
+        with runbus.init("p"):
+            pass
+    _, removed, new = sorted(Path(row.folder).parents[1] for row in survey())
+    new.rename(tmp_path / "aside")
+    assert index_when_settled(home) == 2
+    (tmp_path / "aside").rename(new)
+    shutil.rmtree(removed)
+
+    with_index = survey()
+    assert len(with_index) == 2
+    (home / "index.db").unlink()
+
+    assert survey() == with_index
+
+
 def test_a_list_of_many_runs_extends_the_index_itself(home: Path) -> None:
     experiment_id, folder = Home().new_experiment("p")
     for number in range(1, 201):
