@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -401,7 +402,8 @@ def test_the_output_of_each_machine_is_told_apart(slurm: Slurm, tmp_path: Path) 
     (tmp_path / "batch.yaml").write_text(batch)
     said = "trap 'echo ends; exit' TERM; echo out $RANK; printf 'err %s' $RANK >&2"
     # One that is left behind holds on to what its job wrote to.
-    (tmp_path / "tell.sh").write_text(f"{said}; sleep 600 & kill -TERM $$; wait\n")
+    left = f"sleep 600 & echo $! >{tmp_path}/left-$RANK"
+    (tmp_path / "tell.sh").write_text(f"{said}; {left}; kill -TERM $$; wait\n")
 
     def runbus(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -413,6 +415,8 @@ def test_the_output_of_each_machine_is_told_apart(slurm: Slurm, tmp_path: Path) 
     both, each = runbus("logs", "tells"), [runbus("logs", "tells", "--node", n) for n in "01"]
     none = runbus("logs", "tells", "--node", "2")
     of_batch = runbus("logs", "two", "tells", "--node", "1")
+    for pid in [int(path.read_text()) for path in tmp_path.glob("left-*")]:
+        os.kill(pid, signal.SIGKILL)
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     lines = [f"out {node}\nends\n" for node in (0, 1)]
