@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import termios
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
@@ -121,6 +123,30 @@ def test_what_a_script_prints_is_kept_byte_for_byte(script: Callable[[str], str]
     assert "Traceback" not in done.stderr
     raw = subprocess.run([RUNBUS, "logs", "latest"], capture_output=True, check=True).stdout
     assert raw == b"caf\xe9 \xff\n" + b"x" * 10_000_000 + b"\nend"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_what_is_printed_into_a_full_pipe_survives_a_stop(
+    script: Callable[[str], str], unbuffered: str
+) -> None:
+    command("run", script("print('x' * 1_000_000)"))
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    words = [RUNBUS, "logs", "latest"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, env=environment) as logs:
+        assert logs.stdout is not None
+        room = fcntl.fcntl(logs.stdout, fcntl.F_GETPIPE_SZ)
+        wait_until(lambda: waiting(logs.stdout) == room)
+        logs.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, logs.pid, os.WSTOPPED | os.WNOWAIT)
+        logs.send_signal(signal.SIGCONT)
+        printed = logs.stdout.read()
+
+    assert printed == b"x" * 1_000_000 + b"\n"
+
+
+def waiting(pipe: IO[bytes] | None) -> int:
+    """Return how many bytes are in a pipe."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def test_show_and_metrics_tell_what_was_logged(script: Callable[[str], str]) -> None:

@@ -27,9 +27,10 @@ def main() -> None:
     _open_standard_streams()
     encoding = locale.getencoding() if tuple(sys.orig_argv[1:3]) == _UTF8 else None
     # A name that the terminal has no bytes for must not take the rest with it.
-    for stream, errors in ((sys.stdout, "replace"), (sys.stderr, "backslashreplace")):
-        if isinstance(stream, io.TextIOWrapper):
+    for name, errors in (("stdout", "replace"), ("stderr", "backslashreplace")):
+        if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
             stream.reconfigure(encoding=encoding, errors=errors)
+            setattr(sys, name, _buffered(stream))
     status = run_command(sys.argv[1:], OwnProcess())
     divert_stdout()  # what plugins print as the process ends is no part of the result
     sys.exit(status)
@@ -49,6 +50,19 @@ def _open_standard_streams() -> None:
             os.set_inheritable(number, True)
             stream = open(number, "r" if number == 0 else "w", closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
+
+
+def _buffered(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """Return a stream that writes all that it is given, line by line where `stream` has no buffer.
+
+    Without one, as PYTHONUNBUFFERED has it, what a pipe did not take before a signal, as that of
+    Ctrl-Z, would be lost.
+    """
+    raw = stream.buffer
+    if not isinstance(raw, io.RawIOBase):
+        return stream
+    whole = io.BufferedWriter(raw)
+    return io.TextIOWrapper(whole, stream.encoding, stream.errors, line_buffering=True)
 
 
 if __name__ == "__main__":
