@@ -43,7 +43,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def left_behind(text: str) -> list[str]:
-    """Return the words of the processes with a text in their environment, and whose tests they are."""
+    """Return the words of processes with a text in their environment, and whose tests they are."""
     found = []
     for folder in (Path(f"/proc/{pid}") for pid in processes_with(text)):
         with suppress(OSError):
