@@ -40,7 +40,7 @@ class Roster:
     Attributes:
         hosts: The plugins that were started, in their order.
         places: Where each stands, and why.
-        errors: What went wrong when plugins were stopped.
+        errors: What went wrong when plugins were closed that are no longer there.
     """
 
     def __init__(
@@ -144,7 +144,8 @@ class Roster:
             await host.start(self._setup_timeout_s)
         except BaseException:
             host.abandon()
-            if host.task is None or host.task.done():
+            # The end of the kernel collects itself what went wrong in those that are still there.
+            if not self._is_ending() and (host.task is None or host.task.done()):
                 self._forget(host)
             raise
         await self.publish(PluginStarted(plugin=host.name, took_s=host.took_s))
@@ -167,13 +168,13 @@ class Roster:
         hosts = [host for host in self.hosts if host not in gone]
         self._late -= {host.name for host in gone}
         self._arrange(hosts, place_all([soft(host.wish) for host in hosts]))
+        self.errors += [error for host in gone for error in host.failures]
 
     def _forget_ended(self) -> None:
         """Make room for new instances of plugins that failed and are closed."""
         ended = [host for host in self.hosts if host.task is not None and host.task.done()]
         if ended:
             self._forget(*ended)
-            self.errors += [error for host in ended for error in host.failures]
 
     def call_off_starts(self) -> None:
         """Cancel every set-up that is under way, because the kernel stops."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
@@ -207,3 +207,67 @@ async def test_who_is_left_behind_is_named_with_what_it_does_and_how_long_it_was
     ]
     assert states == [PluginState.STOPPED, PluginState.FAILED]
     assert stuck[0].waited_s == 3
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_what_fails_to_close_after_a_failed_start_is_raised_at_the_end(cancelled):
+    reached = asyncio.Event()
+
+    @contextmanager
+    def breaks():
+        yield
+        raise OSError("cannot close")
+
+    async def enters(scope):
+        await scope.enter(breaks())
+        reached.set()
+        if not cancelled:
+            raise ZeroDivisionError("oh")
+        await forever()
+
+    async def run():
+        async with Kernel() as kernel:
+            starting = asyncio.create_task(kernel.start_plugin(FakePlugin("p", setup=enters)))
+            await reached.wait()
+            if cancelled:
+                starting.cancel()
+            with pytest.raises(asyncio.CancelledError if cancelled else HookError):
+                await starting
+            assert kernel.hosts == ()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await run()
+    (error,) = caught.value.exceptions
+    assert isinstance(error.__cause__, OSError)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8])
+async def test_what_fails_to_close_after_a_start_that_was_called_off_is_raised_once(turns):
+    reached = asyncio.Event()
+
+    @asynccontextmanager
+    async def breaks():
+        yield
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        raise OSError("cannot close")
+
+    async def enters(scope):
+        await scope.enter(breaks())
+        reached.set()
+        await forever()
+
+    starting: list[asyncio.Task[None]] = []
+
+    async def run():
+        async with Kernel() as kernel:
+            plugin = FakePlugin("p", setup=enters)
+            starting.append(asyncio.create_task(kernel.start_plugin(plugin)))
+            await reached.wait()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await run()
+    with pytest.raises(HookError, match="was called off"):
+        await starting[0]
+    (error,) = caught.value.exceptions
+    assert isinstance(error.__cause__, OSError)
