@@ -123,14 +123,15 @@ class Roster:
         """
         self._forget_ended()
         wish = wish_of(plugin)
-        check_names([*(soft(host.wish) for host in self.hosts), wish])
+        # What the others require was there when they came.
+        check_names([*(host.wish._replace(requires=()) for host in self.hosts), wish])
         required = [self.find(name) for name in wish.requires]
         for other in required:
             if other.is_closing:
                 raise MissingPlugin(wish.name, other.name, ())
             if not other.is_set_up and other.runs_this():
                 raise WouldDeadlock(f"{wish.name!r} requires {other.name!r}, whose setup starts it")
-        places = place_all([*(soft(host.wish) for host in self.hosts), wish])
+        places = place_all([*(host.wish for host in self.hosts), wish])
         host = self._host(plugin, wish, float("inf"))
         self._late.add(host.name)
         self._arrange([*self.hosts, host], places)
@@ -167,7 +168,7 @@ class Roster:
     def _forget(self, *gone: PluginHost) -> None:
         hosts = [host for host in self.hosts if host not in gone]
         self._late -= {host.name for host in gone}
-        self._arrange(hosts, place_all([soft(host.wish) for host in hosts]))
+        self._arrange(hosts, place_all([host.wish for host in hosts]))
         self.errors += [error for host in gone for error in host.failures]
 
     def _forget_ended(self) -> None:
@@ -280,8 +281,3 @@ class Roster:
         """Cancel the work that is under way."""
         for task in list(self._work):
             task.cancel()
-
-
-def soft(wish: Wish) -> Wish:
-    """Return a wish that is kept as far as the others are there."""
-    return wish._replace(after=(*wish.after, *wish.requires), requires=())
