@@ -227,6 +227,28 @@ async def test_a_critical_plugin_that_fails_at_what_the_kernel_tells_ends_the_bl
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
+class Bare:
+    """No more than a plugin must have."""
+
+    name = "bare"
+
+    async def setup(self, scope: Any) -> None:
+        scope.start(self.dies)
+
+    async def dies(self) -> None:
+        raise ZeroDivisionError("oh")
+
+
+async def test_a_plugin_that_does_not_say_that_it_is_critical_is_not(kernel_factory):
+    kernel = await kernel_factory(timers=FakeClock())
+    failed = kernel.bus.wait_for(PluginFailed, timeout=120)
+    await kernel.start_plugin(Bare())
+    await failed
+    await turns()  # in which the block would be cancelled
+
+    assert not kernel.health().healthy
+
+
 # -- what went wrong
 
 

@@ -29,8 +29,10 @@ async def test_a_blocked_event_loop_is_told_with_the_plugin_and_its_stack(caplog
         for _ in range(5):
             await kernel.bus.publish(Fact())
         blocked = kernel.health().loop_blocked
+        lag_s = await until(lambda: kernel.health().loop_lag_s)
 
     assert blocked >= 1
+    assert lag_s > 0
     assert "plugin 'rude': " in caplog.text
     assert "in blocks" in caplog.text
 
@@ -68,6 +70,52 @@ def test_the_watchdog_ends_with_an_event_loop_that_never_answers_it(caplog):
     loop.close()
     thread.join(120)
     assert not thread.is_alive()
+
+
+def test_one_block_is_told_of_once_with_its_stack_and_counts_once(caplog):
+    def blocks(watchdog: LagWatchdog) -> None:
+        watchdog.open()
+        wait_until(lambda: "has blocked" in caplog.text)
+        time.sleep(0.3)  # it blocks on for many times the limit
+
+    async def main() -> tuple[LagWatchdog, float]:
+        began = time.monotonic()
+        watchdog = LagWatchdog(Bus(), limit_s=0.01)
+        blocks(watchdog)
+        await until(lambda: watchdog.lag_s)
+        watchdog.close()
+        return watchdog, time.monotonic() - began
+
+    told_before = len(caplog.messages)
+    watchdog, took_s = asyncio.run(main())
+
+    told = caplog.messages[told_before:]
+    assert watchdog.blocked == len(told)
+    assert sum("in blocks" in one for one in told) == 1
+    first = told[0].splitlines()[0]
+    assert first == "something outside of the bus has blocked the event loop for more than 0.01 s:"
+    assert 0 < watchdog.lag_s <= took_s
+
+
+def test_a_loop_whose_thread_is_gone_is_told_of_and_watched_until_it_is_closed(caplog):
+    loop = asyncio.new_event_loop()
+    watching: list[LagWatchdog] = []
+
+    async def begin() -> None:
+        watching.append(LagWatchdog(Bus(), limit_s=0.01))
+        watching[0].open()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=[begin()])
+    before = watchdogs()
+    thread.start()
+    thread.join()
+    wait_until(lambda: "has blocked the event loop" in caplog.text)
+    (watchdog,) = watchdogs() - before
+    loop.close()
+    watchdog.join(120)
+
+    assert not watchdog.is_alive()
+    assert watching[0].blocked
 
 
 # Stops while the watchdog waits for an answer.
