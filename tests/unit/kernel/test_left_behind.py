@@ -95,8 +95,13 @@ async def test_what_a_failed_set_up_made_has_the_time_of_a_set_up_to_close(kerne
 
 async def test_nobody_can_rely_on_a_plugin_whose_set_up_was_left_behind(caplog):
     clock, rock = FakeClock(), Rock()
+
+    async def stays(scope):
+        scope.start(forever)  # which nobody has cancelled
+        await rock.stay()
+
     async with Kernel(timers=clock, setup_timeout_s=3, shutdown_budget_s=2) as kernel:
-        starting = asyncio.create_task(kernel.start_plugin(FakePlugin("rock", setup=rock.stay)))
+        starting = asyncio.create_task(kernel.start_plugin(FakePlugin("rock", setup=stays)))
         await clock.advance(4.5)
         with pytest.raises(HookError) as caught:
             await starting
