@@ -257,3 +257,11 @@ def test_a_signal_after_the_event_loop_was_closed_asks_nobody():
         signal.signal(signal.SIGTERM, before[1])
 
     assert kernel.exit_status == 128 + signal.SIGTERM
+
+
+async def test_a_kernel_that_is_not_asked_for_signals_takes_none():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    async with Kernel():
+        within = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+
+    assert within == before
