@@ -1,7 +1,7 @@
 """The lease of an experiment: who leads it, since when nothing was heard of it, never two at once.
 
 The leader holds a lock on `leader`, a file that only its user can open, so that nobody else can
-take the lock; it falls back when the process ends, however that happens. Every two seconds the
+take the lock; it falls back when the process ends, however that happens. Every four seconds the
 leader writes into it that it is still there. One that has been silent for a minute (stopped by
 Ctrl-Z, on a machine that stands still) is replaced: the next leader puts a new file in the place of
 the old one. That is the fence: the old leader looks, before and after each thing it writes, whether
@@ -20,7 +20,7 @@ import os
 import struct
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
@@ -82,7 +82,7 @@ class _Claim(msgspec.Struct, frozen=True):
         is_owed: Whether the journal is still that of the leader before.
     """
 
-    version: int
+    version: Literal[1]
     pid: int
     host: str
     boot: str

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import resource
 import shutil
 import signal
 import stat
@@ -20,7 +22,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from runbus.attempt import Journal
+from runbus.attempt import Journal, own_pid_namespace
 from runbus.errors import JournalError, JournalHeld, LeaseLost
 from runbus.events import JobIntended
 from runbus.jobs import (
@@ -34,6 +36,7 @@ from runbus.jobs import (
     read_jobs,
     why_unled,
 )
+from runbus.jobs._lease import Lease, passing
 
 ABOUT: dict[str, Any] = {"experiment_id": "e", "job": "j", "run_id": "e-1", "attempt": 1}
 INTENDED = JobIntended(**ABOUT, time_ns=1, executor="local", folder="jobs/1-j/1", package="c.tgz")
@@ -354,9 +357,139 @@ def test_a_time_that_this_machine_has_not_seen_yet_tells_nothing_of_a_leader(
     store.close()
 
 
-def test_a_leader_whose_file_is_damaged_still_leads_until_it_is_silent(tmp_path: Path) -> None:
+def test_a_leader_says_who_it_is_where_and_since_when_it_was_not_heard(tmp_path: Path) -> None:
     store = JobStore(str(tmp_path))
+    before = time.monotonic()
+    store.beat(0.0)
+
+    claim = claimed(tmp_path)
+
+    assert before - 0.001 <= claim.pop("beat_s") <= time.monotonic() + 0.001
+    assert claim == {
+        "version": 1,
+        "pid": os.getpid(),
+        "host": os.uname().nodename,
+        "boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+        "ns": own_pid_namespace(),
+        "is_owed": False,
+    }
+    assert (tmp_path / "leader").stat().st_size == 512  # it is written over in one piece
+    store.close()
+
+
+def test_a_leader_on_this_machine_is_heard_of_by_its_clock_whatever_time_its_file_has(
+    tmp_path: Path,
+) -> None:
+    store = JobStore(str(tmp_path))
+    untouched(tmp_path, 1e6)
+
+    leader = leader_of(str(tmp_path))
+
+    assert leader is not None
+    assert leader.silent_s < 1e5
+    store.close()
+
+
+def no_locks(*_: object) -> int:
+    raise OSError(errno.ENOLCK, "no locks available")
+
+
+def test_without_locks_somebody_leads_who_was_heard_of_within_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fcntl, "fcntl", no_locks)
+    folder = str(tmp_path)
+    with passing(folder):
+        lease = Lease.take(folder)
+    leader = leader_of(folder)
+    assert leader is not None
+    assert leader.pid == os.getpid()
+    with pytest.raises(JournalHeld, match=f"led by pid {os.getpid()}"), passing(folder):
+        Lease.take(folder)
+
+    age(tmp_path, TAKE_OVER_S)
+    assert leader_of(folder) is None
+    with passing(folder):
+        other = Lease.take(folder)
+    with pytest.raises(LeaseLost):
+        lease.check()
+    lease.close()
+    other.check()
+    assert other.is_owed
+
     write(tmp_path, "{")
+    assert leader_of(folder) is None  # there is no telling who has written that
+    other.close()
+    assert leader_of(folder) is None
+    with passing(folder):
+        Lease.take(folder).close()
+
+
+def test_a_lead_that_was_given_back_is_not_given_back_again(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    with passing(folder):
+        lease = Lease.take(folder)
+    lease.close()
+    with passing(folder):
+        other = Lease.take(folder)
+    lease.close()
+
+    assert all(os.fstat(number) for number in range(3))
+    other.check()
+    assert leader_of(folder) is not None
+    other.close()
+
+
+def test_a_link_in_the_place_of_the_file_of_a_leader_is_not_that_file(tmp_path: Path) -> None:
+    store = JobStore(str(tmp_path))
+    (tmp_path / "leader").rename(tmp_path / "moved")
+    (tmp_path / "leader").symlink_to("moved")
+
+    with pytest.raises(LeaseLost):
+        store.check()
+    store.close()
+
+
+def test_a_file_that_cannot_be_written_leaves_no_other_behind(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(OSError, match=os.strerror(errno.EFBIG)), passing(str(tmp_path)):
+            Lease.take(str(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert os.listdir(tmp_path) == ["leader.lock"]
+
+
+@pytest.mark.parametrize("what", ["name", "process"])
+def test_a_leader_that_no_signal_has_stopped_is_not_said_to_be(tmp_path: Path, what: str) -> None:
+    store = JobStore(str(tmp_path))
+    name = Path("/proc/self/comm")
+    own = name.read_text()
+    try:
+        if what == "name":
+            name.write_text("a) T (b")  # as a process may be called
+        else:
+            alter(tmp_path, pid=1 << 30)  # no process has that number
+        leader = leader_of(str(tmp_path))
+    finally:
+        name.write_text(own.rstrip())
+
+    assert leader is not None
+    assert not leader.is_stopped
+    store.close()
+
+
+@pytest.mark.parametrize("change", [None, {"version": 2}], ids=["damaged", "of another version"])
+def test_a_leader_whose_file_cannot_be_read_still_leads_until_it_is_silent(
+    tmp_path: Path, change: dict[str, Any] | None
+) -> None:
+    store = JobStore(str(tmp_path))
+    if change is None:
+        write(tmp_path, "{")
+    else:
+        alter(tmp_path, **change)
     untouched(tmp_path, TAKE_OVER_S / 2)
 
     leader = leader_of(str(tmp_path))
