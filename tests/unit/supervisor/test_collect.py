@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
@@ -303,17 +304,76 @@ async def test_limits_count_what_is_kept_and_let_in_what_just_fits(job: JobSpec)
     ]
 
 
-async def test_the_disk_is_not_filled_to_the_last_byte(job: JobSpec) -> None:
+async def test_the_disk_is_not_filled_to_the_last_byte(
+    job: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = list(os.statvfs(job.run_folder))
+    disk[:5] = 1 << 20, 1 << 20, 100, 20, 20  # 20 MiB are free, and 16 are left
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(disk))
     left(job, a="1", b="2")
-    disk = os.statvfs(job.run_folder)
     there = There()
-    there.sizes["b"] = disk.f_bavail * disk.f_frsize  # it would fit, were nothing spared
-    limits = ArtifactLimits(size_bytes=1 << 60)
+    there.sizes["b"] = (4 << 20) + 1
 
-    await Collector({"a": there}, SYSTEM_CLOCK, leads).collect(replace(job, artifact_limits=limits))
+    await Collector({"a": there}, SYSTEM_CLOCK, leads).collect(job)
 
     assert kept() == {"a": "1"}
-    assert notes() == [f"'b' is left out: the disk has no room for its {there.sizes['b']} bytes"]
+    assert notes() == ["'b' is left out: the disk has no room for its 4194305 bytes"]
+
+
+async def test_what_cannot_be_recorded_is_not_said_to_be_kept(
+    job: JobSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    left(job, empty="")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def before(what: str) -> None:
+        if what == "find":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+
+    there = There()
+    there.before = before
+    try:
+        await Collector({"a": there}, SYSTEM_CLOCK, leads).collect(job)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert "artifacts of job 'j' are not collected: it cannot be recorded" in caplog.messages
+    assert runbus.open_run("j").collected == []
+
+
+async def test_what_is_taken_later_is_not_said_to_be_left_out(job: JobSpec) -> None:
+    left(job, a="1", b="2")
+    there = There()
+    problems = {
+        "read a 0 1": RemoteFailed("there", "busy"),
+        "read b 0 1": ConnectionLost("t", "cut"),
+    }
+
+    def before(what: str) -> None:
+        if problem := problems.pop(what, None):
+            raise problem
+
+    there.before = before
+    await Collector({"a": there}, Leaping(), leads).collect(job)
+
+    assert kept() == {"a": "1", "b": "2"}
+    assert notes() == []
+
+
+async def test_a_file_of_which_less_comes_than_there_is_is_not_kept(job: JobSpec) -> None:
+    left(job, none="1", shrinks="123")
+    there = There()
+
+    def before(what: str) -> None:
+        there.most = 0 if "none" in what else 1 << 30
+        if what == "read shrinks 0 3":
+            os.truncate(f"{job.cwd}/shrinks", 0)
+
+    there.before = before
+    await Collector({"a": there}, SYSTEM_CLOCK, leads).collect(job)
+
+    assert kept() == {"shrinks": ""}
+    assert notes() == ["'none' is left out: it is gone"]
 
 
 @pytest.mark.parametrize("count", [20, 22])
