@@ -187,6 +187,7 @@ async def test_a_run_that_cannot_be_written_to_is_told_and_the_end_of_the_job_wi
     job: JobSpec, caplog: pytest.LogCaptureFixture
 ) -> None:
     left(job, a="1")
+    os.symlink("/etc/passwd", f"{job.cwd}/0")  # which is left out, and not told beside the rest
     os.symlink("nowhere", f"{job.run_folder}/artifacts")
 
     await Collector({"a": There()}, SYSTEM_CLOCK, leads).collect(job)
