@@ -14,8 +14,9 @@ import shutil
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from runbus.errors import FileUnreadable
 from runbus.metrics._artifacts import UNFINISHED, ArtifactStore, Content, safe_name
-from runbus.metrics._folder import attempt_of, writer_of
+from runbus.metrics._folder import attempt_of
 from runbus.metrics._records import RecordReader, RecordWriter
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ class Collection:
         is_over: Whether an earlier process has collected all that there was.
 
     Raises:
-        OSError: An index cannot be read.
+        FileUnreadable: What earlier processes have collected of the attempt cannot be read.
+        OSError: The run's indexes cannot be listed.
     """
 
     def __init__(self, folder: str, attempt: int) -> None:
@@ -82,12 +84,14 @@ class Collection:
         self._clear()
 
     def _earlier(self) -> list[Record]:
-        found = []
-        for name, records in RecordReader(self._folder).poll(self._attempt).items():
-            writer = writer_of(name)
-            if writer.endswith(_COLLECTOR) and attempt_of(writer) == self._attempt:
-                found += records
-        return found
+        indexes = RecordReader(self._folder)
+        found = indexes.poll(self._is_collector)
+        for path, reason in indexes.unread.items():
+            raise FileUnreadable(path, reason)
+        return [record for records in found.values() for record in records]
+
+    def _is_collector(self, writer: str) -> bool:
+        return writer.endswith(_COLLECTOR) and attempt_of(writer) == self._attempt
 
     def _clear(self) -> None:
         """Remove what earlier collectors of the attempt had begun with, and did not finish."""

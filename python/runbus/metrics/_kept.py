@@ -11,7 +11,6 @@ from runbus._files import read_file
 from runbus.errors import FileUnreadable, RecordNotFound, near_matches
 from runbus.metrics._artifacts import Content, copy_out, digest, path_of
 from runbus.metrics._collected import Collected
-from runbus.metrics._folder import size_or_zero
 from runbus.metrics._histograms import Histogram
 from runbus.metrics._params import Note, ParamValue, notes_of, param_values, shown_names, tags_of
 from runbus.metrics._records import RecordReader, merged
@@ -247,14 +246,6 @@ class _Recorded(RecordReader):
         for writer, records in self.poll().items():
             self._writers.setdefault(writer, []).extend(records)
         return self._writers
-
-    def _read(self, name: str) -> list[Record]:
-        try:
-            return super()._read(name)
-        except (OSError, ValueError):
-            # It is no journal any more: what lies beside it is read all the same.
-            self.damage[f"records/{name}"] = [(0, size_or_zero(self._path(name)))]
-            return []
 
 
 def _content(record: Record) -> Content:

@@ -16,6 +16,7 @@ from runbus.events import (
     TagsChanged,
     TextLogged,
 )
+from runbus.metrics._folder import attempt_of
 from runbus.metrics._info import RunInfo
 from runbus.metrics._kept import Artifact, Text
 from runbus.metrics._records import RecordReader, merged
@@ -72,20 +73,28 @@ class RecordTail:
     def poll(self, attempt: int) -> list[RunRecorded]:
         """Return what is new as facts, by time; those of one process in their order.
 
-        What cannot be read is reported to the logger `runbus.metrics`, once for the run's indexes.
+        What cannot be read is reported to the logger `runbus.metrics`, once for the run's indexes;
+        it hides nothing that can be.
 
         Args:
             attempt: The last attempt of the job to read of.
         """
         try:
-            records = merged(self._reader.poll(attempt).values())
-        except (OSError, ValueError) as error:
-            if not self._told:
-                self._told = True
-                logger.warning("records of run %s cannot be read: %s", self._run_id, error)
+            records = merged(
+                self._reader.poll(lambda writer: attempt_of(writer) <= attempt).values()
+            )
+        except OSError as error:
+            self._tell(error)
             return []
+        for path, reason in self._reader.unread.items():
+            self._tell(f"{path}: {reason}")
         facts = [fact for record in records if (fact := self._readable(record)) is not None]
         return [*self._started_with(), *facts]
+
+    def _tell(self, problem: object) -> None:
+        if not self._told:
+            self._told = True
+            logger.warning("records of run %s cannot be read: %s", self._run_id, problem)
 
     def _started_with(self) -> list[RunRecorded]:
         """Return what the run was started with and was not told, as the params that it is."""

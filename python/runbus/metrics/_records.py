@@ -18,7 +18,7 @@ from runbus._core import Journal, JournalReader
 from runbus._files import make_folder
 from runbus._secrets import redacted_value
 from runbus.errors import os_reason
-from runbus.metrics._folder import attempt_of, writer_of
+from runbus.metrics._folder import size_or_zero, writer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -215,27 +215,35 @@ class RecordReader:
         positions: Where to continue in each file.
         damage: The damaged stretches found so far as (offset, bytes), by the file's path relative
             to the run's folder.
+        unread: Why indexes could not be read at the last `poll`, by their paths.
     """
 
     def __init__(self, folder: str, positions: Mapping[str, int] | None = None) -> None:
         self._folder = folder
         self.positions = dict(positions or {})
         self.damage: dict[str, list[tuple[int, int]]] = {}
+        self.unread: dict[str, str] = {}
 
-    def poll(self, attempt: int | None = None) -> dict[str, list[Record]]:
-        """Return what is new, by writer.
+    def poll(self, is_wanted: Callable[[str], bool] | None = None) -> dict[str, list[Record]]:
+        """Return what is new, by the names of the files; one that cannot be read hides no other.
 
         Args:
-            attempt: The last attempt of the run's job to read of; all if None.
+            is_wanted: Whether to read what a writer of a name has recorded; all is read if None.
 
         Raises:
-            OSError: An index cannot be read.
+            OSError: Their folder cannot be read.
         """
-        return {
-            name: self._read(name)
-            for name in self._listed()
-            if attempt is None or attempt_of(writer_of(name)) <= attempt
-        }
+        self.unread.clear()
+        found = {}
+        for name in self._listed():
+            if is_wanted is None or is_wanted(writer_of(name)):
+                try:
+                    found[name] = self._read(name)
+                except (OSError, ValueError) as error:
+                    path = self._path(name)
+                    self.unread[path] = _reason(path, error)
+                    self.damage[f"{_FOLDER}/{name}"] = [(0, size_or_zero(path))]
+        return found
 
     def unreadable(self) -> dict[str, str]:
         """Return why indexes cannot be read at all, by their paths: they are only opened."""
@@ -249,10 +257,8 @@ class RecordReader:
                 JournalReader(path)
             except FileNotFoundError:
                 continue  # the run was removed meanwhile
-            except ValueError as error:
-                found[path] = str(error).removeprefix(f"{path}: ")
-            except OSError as error:
-                found[path] = os_reason(error)
+            except (OSError, ValueError) as error:
+                found[path] = _reason(path, error)
         return found
 
     def _listed(self) -> list[str]:
@@ -287,6 +293,11 @@ class RecordReader:
         if found := [*reader.damage, *wrong]:
             self.damage.setdefault(f"{_FOLDER}/{name}", []).extend(sorted(found))
         return records
+
+
+def _reason(path: str, error: OSError | ValueError) -> str:
+    """Return why an index cannot be read."""
+    return os_reason(error) if isinstance(error, OSError) else str(error).removeprefix(f"{path}: ")
 
 
 def _without_secrets(fields: Record) -> Record:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import runbus
-from runbus.events import ParamsLogged
+from runbus.events import NoteAdded, ParamsLogged
 from runbus.metrics import RecordTail, RunInfo
 
 
@@ -45,3 +45,21 @@ def test_who_follows_on_tells_only_what_is_added_after_that(folder: str) -> None
 
     runbus.init(config={"seed": 5}).finish()
     assert params_of(tail) == [{"seed": 5}]
+
+
+@pytest.mark.parametrize("name", ["0", "z"], ids=["before the others", "after them"])
+def test_an_index_that_cannot_be_read_is_told_once_and_hides_no_other(
+    folder: str, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    os.mkdir(f"{folder}/records")
+    Path(folder, "records", f"{name}.journal").write_text("no journal\n")
+    tail = RecordTail("r", "e", "j", folder)
+    with runbus.init() as run:
+        for note in ("first", "second"):
+            run.note(note)
+            facts = tail.poll(1)
+            assert [fact.text for fact in facts if isinstance(fact, NoteAdded)] == [note]
+
+    path = f"{folder}/records/{name}.journal"
+    (told,) = caplog.messages
+    assert told.startswith(f"records of run r cannot be read: {path}: ")

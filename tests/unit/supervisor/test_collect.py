@@ -17,7 +17,14 @@ from runbus import Command, Job
 from runbus._clock import SYSTEM_CLOCK
 from runbus.abc import ArtifactLimits, FilePatterns, FoundFile, JobFiles, JobSpec
 from runbus.attempt import FolderFiles
-from runbus.errors import ConnectionLost, LeaseLost, LoginRefused, RemoteFailed
+from runbus.errors import (
+    ConnectionLost,
+    FileUnreadable,
+    LeaseLost,
+    LoginRefused,
+    RemoteFailed,
+    Unsupported,
+)
 from runbus.experiment import ExperimentDraft
 from runbus.supervisor._collect import Collector
 
@@ -146,7 +153,11 @@ async def test_what_was_all_collected_before_is_given_back_and_not_looked_for(
 
     await collector.collect(job)
     assert there.asked == ["begin", "end"]
-    for problem in (ConnectionLost("there", "the line is cut"), RemoteFailed("there", "no")):
+    for problem in (
+        ConnectionLost("there", "the line is cut"),
+        FileUnreadable("work", "it is gone"),
+        Unsupported("j", "a", ("artifacts",)),
+    ):
         there.before = fails(problem)
         await collector.collect(job)
 
@@ -375,6 +386,34 @@ async def test_a_file_of_which_less_comes_than_there_is_is_not_kept(job: JobSpec
 
     assert kept() == {"shrinks": ""}
     assert notes() == ["'none' is left out: it is gone"]
+
+
+async def test_a_name_that_is_not_valid_utf8_is_written_out(job: JobSpec) -> None:
+    left(job, **{"b\udcff": "1"})
+
+    await Collector({"a": There()}, SYSTEM_CLOCK, leads).collect(job)
+
+    assert kept() == {r"b\xff": "1"}
+
+
+async def test_records_that_cannot_be_read_cost_an_attempt_only_what_earlier_leaders_took_of_it(
+    job: JobSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    left(job, a="1")
+    os.makedirs(f"{job.run_folder}/records")
+    collector = Collector({"a": There()}, SYSTEM_CLOCK, leads)
+    os.mkfifo(f"{job.run_folder}/records/0000000000000001-1-a1-c.journal")
+
+    await collector.collect(job)
+    assert caplog.messages == ["artifacts of job 'j' are not collected: not a regular file"]
+    assert not open_logs(job.run_folder)
+
+    caplog.clear()
+    os.mkfifo(f"{job.run_folder}/records/0000000000000002-1-a2.journal")  # of the job itself
+    await collector.collect(replace(job, attempt=2))
+    assert caplog.messages == []
+    assert kept() == {"a": "1"}
+    assert [one.attempt for one in runbus.open_run("j").collected] == [2]
 
 
 @pytest.mark.parametrize("count", [20, 22])
