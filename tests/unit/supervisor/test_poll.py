@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from itertools import pairwise
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from runbus.abc import JobRef, JobSpec, Observation
 from runbus.supervisor._attempt import Attempt
-from runbus.supervisor._pace import FASTEST_S
+from runbus.supervisor._pace import FASTEST_S, NOTICE_S
 from runbus.supervisor._poll import Poll
 from runbus.testing import FakeClock
 
-from .backend import RUNNING, Backend
+from .backend import DONE, RUNNING, Backend
 
 Spec = Callable[..., JobSpec]
 
@@ -38,6 +40,7 @@ class Watching:
         self.attempts = [attempt]
         self.scope = anyio.CancelScope()
         self.ticks: list[float] = []
+        self._seen: Observation | None = None
         self._clock = clock
         self._is_read = is_read
 
@@ -47,11 +50,17 @@ class Watching:
         return self._is_read
 
     def deliver(self, _: Attempt, seen: Observation | None) -> bool:
-        assert seen == RUNNING
-        return not self.ticks
+        is_new, self._seen = seen != self._seen, seen
+        return is_new
 
     def tick(self) -> None:
         self.ticks.append(self._clock.monotonic())
+
+
+def attempt_of(backend: Backend, job: JobSpec) -> Attempt:
+    """Return an attempt of a job that runs there."""
+    backend.show(job.name, RUNNING)
+    return Attempt(job, JobRef(name=job.name, folder=job.folder, handle=f"h-{job.name}"))
 
 
 @pytest.mark.parametrize(
@@ -69,10 +78,7 @@ async def test_what_happens_to_be_quiet_is_looked_at_as_rarely_as_its_readers_be
 ) -> None:
     clock = FakeClock()
     backend = Quiet(clock, pushes=pushes)
-    job = spec("j")
-    backend.show("j", RUNNING)
-    attempt = Attempt(job, JobRef(name="j", folder=job.folder, handle="h-j"))
-    watching = Watching(attempt, clock, is_read=is_read)
+    watching = Watching(attempt_of(backend, spec("j")), clock, is_read=is_read)
     looks: list[float] = []
     backend.on_look = lambda _: looks.append(clock.monotonic())
     poll = Poll(backend, clock)
@@ -86,3 +92,120 @@ async def test_what_happens_to_be_quiet_is_looked_at_as_rarely_as_its_readers_be
     assert gaps[-1] == pytest.approx(look_s, abs=1e-3)
     gaps = [after - before for before, after in pairwise(watching.ticks)]
     assert gaps[-1] == pytest.approx(tick_s, abs=1e-3)
+
+
+async def test_something_new_is_followed_by_the_next_look_at_once(spec: Spec) -> None:
+    clock = FakeClock()
+    backend = Quiet(clock, pushes=False)
+    watching = Watching(attempt_of(backend, spec("j")), clock, is_read=False)
+    looks: list[float] = []
+
+    def look(_: set[str]) -> None:
+        looks.append(clock.monotonic())
+        if clock.monotonic() > 20:
+            backend.show("j", DONE)
+
+    backend.on_look = look
+    poll = Poll(backend, clock)
+    poll.watchers.append(watching)
+    with watching.scope, anyio.fail_after(120):
+        await poll.run()
+
+    new = next(place for place, at in enumerate(looks) if at > 20)
+    gaps = [after - before for before, after in pairwise(looks)]
+    assert gaps[new - 1 : new + 1] == [pytest.approx(5, abs=1e-3), pytest.approx(0.025, abs=1e-3)]
+
+
+class Patient(Quiet):
+    """One that tells nothing, and that a long wait for is not over by itself."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock, pushes=False)
+        self.waiting = 0
+        self.idle = anyio.Event()
+
+    async def wait_for_change(self, timeout_s: float) -> bool:
+        self.waiting += 1
+        try:
+            if timeout_s >= NOTICE_S:
+                self.idle.set()
+                await anyio.sleep_forever()
+            return await super().wait_for_change(timeout_s)
+        finally:
+            self.waiting -= 1
+
+    async def looked(self) -> int:
+        """Wait until there is nothing to do for some time; return how often it was looked."""
+        await self.idle.wait()
+        self.idle = anyio.Event()
+        looks = len(self.looks)
+        self.looks.clear()
+        return looks
+
+
+async def test_what_was_done_is_looked_at_soon_however_long_the_wait_was_to_be(spec: Spec) -> None:
+    clock = FakeClock()
+    backend = Patient(clock)
+    poll = Poll(backend, clock)
+    poll.watchers.append(Watching(attempt_of(backend, spec("j")), clock, is_read=False))
+    with anyio.fail_after(120):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(poll.run)
+            assert await backend.looked() > 1
+            before = clock.monotonic()
+            poll.quicken()
+            assert await backend.looked() > 1
+            assert clock.monotonic() > before
+            tasks.cancel_scope.cancel()
+
+
+async def test_one_looks_for_all_and_the_next_when_that_one_leaves(spec: Spec) -> None:
+    clock = FakeClock()
+    backend = Patient(clock)
+    poll = Poll(backend, clock)
+    for name in "ab":
+        poll.watchers.append(Watching(attempt_of(backend, spec(name)), clock, is_read=False))
+    with anyio.fail_after(120):
+        async with anyio.create_task_group() as tasks:
+            first, other = (asyncio.create_task(poll.run()) for _ in range(2))
+            await backend.looked()
+            await turns()
+            assert backend.waiting == 1
+
+            first.cancel()
+            poll.quicken()
+            assert await backend.looked() > 1
+            other.cancel()
+            await asyncio.wait([first, other])
+            tasks.cancel_scope.cancel()
+
+
+async def test_while_there_is_nothing_to_look_at_nobody_is_asked_anything(spec: Spec) -> None:
+    clock = FakeClock()
+    backend = Patient(clock)
+    poll = Poll(backend, clock)
+    watching = Watching(attempt_of(backend, spec("j")), clock, is_read=False)
+    poll.watchers.append(watching)
+    (attempt,) = watching.attempts
+    with anyio.fail_after(120):
+        async with anyio.create_task_group() as tasks:
+            watching.attempts.clear()
+            tasks.start_soon(poll.run)
+            for _ in range(2):
+                await turns()
+                assert backend.waiting == 0
+                assert backend.looks == []
+
+                watching.attempts.append(attempt)
+                poll.quicken()
+                assert await backend.looked() > 1
+                watching.attempts.clear()
+                poll.quicken()  # what it waits for is not there any more
+                await turns()
+                backend.looks.clear()
+            tasks.cancel_scope.cancel()
+
+
+async def turns() -> None:
+    for _ in range(200):
+        await anyio.lowlevel.checkpoint()
