@@ -41,7 +41,7 @@ async def test_who_has_waited_is_not_taken_to_wait_still(kernel_factory):
             return [(await anext(pongs)).number for _ in range(3)]
 
         kernel.bus.emit_nowait(Pong(-1))
-        assert await asyncio.gather(ask(), answer()) == [[0, 1, 2], [0, 1, 2]]
+        assert [*await asyncio.gather(ask(), answer())] == [[0, 1, 2], [0, 1, 2]]
 
 
 @pytest.mark.parametrize("is_read", [True, False], ids=["room in time", "no room"])
