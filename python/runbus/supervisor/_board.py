@@ -269,9 +269,7 @@ class Board:
             self.ask_to_end(reason, GRACE_S)
 
     def _end_with(self, job: Standing, cause: JobRecord) -> None:
-        """End a job because one of its group has ended without success."""
-        if job.step is Step.OVER:
-            return
+        """End a job, unless it is over, because one of its group has ended without success."""
         reason = f"job {cause.name!r} of its group ended as {cause.state}"
         if cause.state is JobState.SKIPPED and job.step in _UNBEGUN:
             job.end = End(JobState.SKIPPED, reason, None)

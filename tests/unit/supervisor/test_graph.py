@@ -21,6 +21,7 @@ from runbus.supervisor._decisions import (
     Finish,
     Follow,
     NoteCancel,
+    Retry,
     Submit,
 )
 
@@ -309,6 +310,28 @@ def test_the_rest_of_a_group_begins_once_it_is_recorded_that_one_of_it_has_succe
     board.drained("a")
     assert [type(decision) for decision in decide(board, 0.0)] == [Finish]
     assert submitted(end(board, one, JobState.SUCCEEDED)) == ["b"]
+
+
+def test_the_rest_of_a_group_begins_once_it_is_recorded_that_one_of_it_is_tried_again(
+    spec: Spec,
+) -> None:
+    one, other = (
+        replace(spec(name), group="g", retry=RetryPolicy(retries=1, backoff_s=60)) for name in "ab"
+    )
+    board = Board()
+    board.set_seats(10, {})
+    board.add(one, replace(record_of(one, state=JobState.RUNNING), handle="7"), 0.0)
+    board.add(other, record_of(other, state=JobState.PENDING), 0.0, is_inherited=True)
+    decide(board, 0.0)
+    board.saw("a", replace(DONE, exit_code=1), (), 0.0)
+    decide(board, 0.0)
+    board.not_found("b")
+    board.drained("a")
+    assert [type(decision) for decision in decide(board, 0.0)] == [Retry]
+
+    board.next_attempt(replace(one, attempt=2))
+    board.recorded(record_of(one, state=JobState.PENDING, attempt=2), 0.0)
+    assert submitted(decide(board, 0.0)) == ["b"]
 
 
 def test_one_of_a_group_that_its_backend_ended_while_nobody_led_it_was_cancelled(

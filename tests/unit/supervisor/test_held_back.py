@@ -292,6 +292,15 @@ def test_one_whose_end_is_asked_for_does_not_wait_for_its_parents(spec: Spec) ->
     assert finished(told) == {"c": ("CANCELLED", "not needed")}
 
 
+def test_one_whose_end_was_asked_for_is_not_skipped_for_what_its_parents_became(spec: Spec) -> None:
+    board, parent, child = ahead(spec)
+    board.ask_to_end("not needed", 1.0, "c")
+    decide(board, 1.0)
+    end(board, parent, JobState.FAILED)
+    told = over(board, child, replace(QUEUED, phase="ended", signal=15))
+    assert finished(told) == {"c": ("CANCELLED", "not needed")}
+
+
 def test_one_that_is_on_its_way_to_the_queue_when_it_is_not_to_begin_is_withdrawn(
     spec: Spec,
 ) -> None:
