@@ -352,10 +352,16 @@ def test_one_of_a_group_that_its_backend_ended_while_nobody_led_it_was_cancelled
 
 @pytest.mark.parametrize(
     ("after_s", "reason", "state"),
-    [(-20, "", "FAILED"), (1, "", "CANCELLED"), (-20, CANCELLED, "CANCELLED")],
+    [
+        (-20, "", "FAILED"),
+        (1, "", "CANCELLED"),
+        (-20, CANCELLED, "CANCELLED"),
+        (None, "", "CANCELLED"),
+    ],
+    ids=["before", "after", "its script says so", "nobody knows when"],
 )
 def test_what_had_failed_before_its_group_was_ended_is_not_called_cancelled(
-    spec: Spec, after_s: int, reason: str, state: str
+    spec: Spec, after_s: int | None, reason: str, state: str
 ) -> None:
     a, b = (replace(one, retry=RetryPolicy(retries=1)) for one in group_of(spec, "a", "b"))
     board = board_of(a, b)
@@ -367,7 +373,7 @@ def test_what_had_failed_before_its_group_was_ended_is_not_called_cancelled(
     at_ns = DONE.ended_ns
     board.recorded(record_of(a, state=JobState.CANCELLED, ended_ns=at_ns), 1.0)
     decide(board, 1.0)
-    ended_ns = at_ns + after_s * 10**9
+    ended_ns = 0 if after_s is None else at_ns + after_s * 10**9
     board.saw("b", replace(DONE, exit_code=4, reason=reason, ended_ns=ended_ns), (), 1.0)
     decide(board, 1.0)
     board.drained("b")

@@ -262,8 +262,7 @@ def test_what_was_not_let_begin_although_it_may_gets_an_attempt_that_is_no_retry
     board, parent, child = ahead(spec, when="afterany")
     over(board, child, NOT_BEGUN)
     (again,) = drained(board, end(board, parent, JobState.LOST))
-    assert isinstance(again, Retry)
-    assert (again.end, again.delay_s) == (End(JobState.SKIPPED, TOO_SOON, None), 0.0)
+    assert again == Retry(child, End(JobState.SKIPPED, TOO_SOON, None), 0.0)
 
 
 def test_one_that_is_not_to_begin_is_taken_out_of_its_queue(spec: Spec) -> None:
