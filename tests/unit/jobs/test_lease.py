@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -438,6 +438,68 @@ def test_a_lead_that_was_given_back_is_not_given_back_again(tmp_path: Path) -> N
     other.check()
     assert leader_of(folder) is not None
     other.close()
+
+
+def opened(folder: str) -> list[str]:
+    """Return the files below a folder that this process has open."""
+    links = (os.path.join("/proc/self/fd", number) for number in os.listdir("/proc/self/fd"))
+    targets = [os.readlink(link) for link in links if os.path.islink(link)]
+    return sorted(target for target in targets if target.startswith(folder))
+
+
+def test_who_looks_at_a_leader_or_fails_to_lead_leaves_no_file_open(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    store = JobStore(folder)
+    before = opened(folder)
+    leader_of(folder)
+    is_handed_over(folder)
+    with pytest.raises(JournalHeld), passing(folder):
+        Lease.take(folder)
+
+    assert opened(folder) == before
+    store.close()
+
+
+def test_a_journal_is_owed_until_the_next_leader_has_its_own(tmp_path: Path) -> None:
+    store = JobStore(str(tmp_path))
+    age(tmp_path, TAKE_OVER_S)
+    with passing(str(tmp_path)):
+        lease = Lease.take(str(tmp_path))
+    assert claimed(tmp_path)["is_owed"]
+    lease.paid()
+    assert not claimed(tmp_path)["is_owed"]
+    lease.close()
+    store.close()
+
+
+def test_a_full_disk_ends_no_lead(tmp_path: Path) -> None:
+    store = JobStore(str(tmp_path))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        store.beat(0.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    store.check()
+    store.close()
+
+
+def test_who_is_to_lead_waits_while_the_lead_passes_to_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = str(tmp_path)
+    other = ExitStack()
+    other.enter_context(passing(folder))
+    pauses: list[float] = []
+
+    def is_done_meanwhile(pause_s: float) -> None:
+        pauses.append(pause_s)
+        other.close()
+
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(time, "sleep", is_done_meanwhile)
+    with passing(folder):
+        assert len(pauses) == 1
 
 
 def test_a_link_in_the_place_of_the_file_of_a_leader_is_not_that_file(tmp_path: Path) -> None:
