@@ -173,3 +173,19 @@ def test_a_function_that_cannot_take_an_event_is_refused() -> None:
     with pytest.raises(InvalidHandler, match=r"'p': .* for stream\(\) cannot be called") as caught:
         box(spill=lambda: None)
     assert caught.value.hint == "define it as (event)"
+
+
+@pytest.mark.parametrize("fails", [True, False], ids=["a spill that fails", "no spill"])
+def test_what_nobody_keeps_is_dropped_and_a_spill_that_fails_is_told(
+    fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def spill(event: Any) -> None:
+        raise OSError("the disk is full")
+
+    mailbox = box(maxsize=1, spill=spill if fails else None)
+    mailbox.offer(1)
+    mailbox.offer(2)
+
+    assert mailbox.statistics()[:6] == (2, 0, 1, 1, 0, 0)
+    lost = "the spill function of p failed; an event is lost"
+    assert caplog.messages == ([lost] if fails else [])
