@@ -114,6 +114,9 @@ async def test_a_reader_has_all_that_there_is_when_it_is_said_so() -> None:
         had = asyncio.create_task(settled(catch_up, shelf))
         assert await one.read(5) == [b"a", b"b", b"c", b"d", b"e"]
         assert await had == [b"late", b"a", b"b", b"c", b"d", b"e"]
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        assert one.mailbox in one.stragglers  # more may come
         catch_up.end()
         await ended(one)
 
