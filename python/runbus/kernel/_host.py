@@ -253,11 +253,11 @@ class PluginHost:
         self.scope.close()
 
     def _doing(self) -> str:
+        if self._entered.leaving:  # its tasks have been given up before, and named
+            return f"closing {self._entered.leaving}"
         if running := [task.get_name() for task in self.tasks]:
             return f"its tasks ignore their cancellation: {', '.join(running)}"
-        if not self._setup_ended.done():
-            return "its setup ignores its cancellation"
-        return f"closing {self._entered.leaving}" if self._entered.leaving else "closing"
+        return "closing" if self._setup_ended.done() else "its setup ignores its cancellation"
 
     def runs_this(self) -> bool:
         """Tell whether the running code is the plugin's: its task, its tasks, or a handler."""

@@ -81,6 +81,8 @@ async def test_what_a_failed_set_up_made_has_the_time_of_a_set_up_to_close(kerne
     starting = asyncio.create_task(kernel.start_plugin(FakePlugin("p", setup=fails, log=log)))
     await clock.advance(3)
     (shown,) = kernel.health().plugins.values()
+    with pytest.raises(MissingPlugin):
+        await kernel.start_plugin(FakePlugin("on", requires=("p",)))
     await clock.advance(2)
     with pytest.raises(HookError):
         await starting
@@ -184,7 +186,7 @@ async def test_how_long_a_set_up_took_is_told(kernel_factory):
     assert heard.seen == [PluginStarted(plugin="p", took_s=2.0)]
 
 
-async def test_who_is_left_behind_is_named_with_what_it_does_and_how_long_it_was_waited_for():
+async def test_who_is_left_behind_is_named_with_what_it_does_and_how_long_it_was_waited_for(caplog):
     clock, rock = FakeClock(), Rock()
 
     async def starts(scope):
@@ -194,8 +196,16 @@ async def test_who_is_left_behind_is_named_with_what_it_does_and_how_long_it_was
     async def enters(scope):
         await scope.enter(rock.at_its_end())
 
-    plugins = [FakePlugin("tasks", setup=starts), FakePlugin("held", setup=enters)]
-    kernel = Kernel(plugins=plugins, timers=clock, shutdown_budget_s=4)
+    async def does_both(scope):
+        await enters(scope)
+        await starts(scope)
+
+    plugins = [
+        FakePlugin("tasks", setup=starts),
+        FakePlugin("held", setup=enters),
+        FakePlugin("both", setup=does_both),
+    ]
+    kernel = Kernel(plugins=plugins, timers=clock, shutdown_budget_s=6)
     await kernel.__aenter__()
     leaving = asyncio.create_task(kernel.__aexit__(None, None, None))
     await clock.advance(60)
@@ -206,12 +216,17 @@ async def test_who_is_left_behind_is_named_with_what_it_does_and_how_long_it_was
     await asyncio.wait([host.task for host in kernel.hosts])
 
     stuck = [one for one in caught.value.exceptions if isinstance(one, PluginStuck)]
-    assert [(one.plugin, one.doing) for one in stuck] == [
-        ("held", f"closing {HERE}"),
-        ("tasks", "tasks: one, tasks: two ignored cancellation"),
+    assert [(one.plugin, one.doing, one.waited_s > 0) for one in stuck] == [
+        ("both", "both: one, both: two ignored cancellation", False),
+        ("both", f"closing {HERE}", True),
+        ("held", f"closing {HERE}", True),
+        ("tasks", "tasks: one, tasks: two ignored cancellation", False),
     ]
-    assert states == [PluginState.STOPPED, PluginState.FAILED]
-    assert stuck[0].waited_s == 3
+    assert states == [PluginState.STOPPED, PluginState.FAILED, PluginState.FAILED]
+    assert left_behind(caplog) == [
+        f"plugin 'both' was left behind: closing {HERE}",
+        f"plugin 'held' was left behind: closing {HERE}",
+    ]
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
