@@ -192,6 +192,19 @@ def test_a_second_signal_ends_a_blocked_loop_with_the_stacks_of_all_threads(bloc
     assert "most recent call first" in err
 
 
+def test_the_stacks_are_written_to_the_real_stderr_whatever_stands_in_its_place():
+    replaced = "import io; sys.stderr = io.StringIO()"
+    child = Child(BLOCKED.format(first=replaced, block=SLEEPING))
+    child.wait_for("ready")
+    child.kill(signal.SIGTERM)
+    child.wait_for("heard")
+    child.kill(signal.SIGTERM)
+    status, _, err = child.end()
+
+    assert status == 1
+    assert "most recent call first" in err
+
+
 def test_the_handlers_that_were_there_before_are_put_back():
     status, out, err = Child(RESTORED).end()
 

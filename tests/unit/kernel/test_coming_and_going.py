@@ -148,6 +148,14 @@ async def test_the_plan_says_of_each_plugin_that_came_late_why_it_stands_there(k
     ]
 
 
+async def test_what_a_plugin_subscribes_later_stands_in_its_place(kernel_factory):
+    first = FakePlugin("a")
+    kernel = await kernel_factory(first, FakePlugin("b", {Fact: None}))
+    first.scope.on(Fact, forever)
+
+    assert [step.plugin for step in kernel.plan(Fact).steps] == ["a", "b"]
+
+
 # -- what is told
 
 
@@ -250,6 +258,24 @@ async def test_a_plugin_that_does_not_say_that_it_is_critical_is_not(kernel_fact
 
 
 # -- what went wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("p", "plugin 'p': client went away"),
+        ("q", "plugin 'p': setup raised HookError: plugin 'q': client went away"),
+    ],
+)
+async def test_a_set_up_that_names_what_failed_in_it_is_named_by_that(kernel_factory, name, said):
+    async def fails(scope):
+        raise HookError(name, "client", "", "went away")
+
+    kernel = await kernel_factory()
+    with pytest.raises(HookError) as caught:
+        await kernel.start_plugin(FakePlugin("p", setup=fails))
+
+    assert str(caught.value) == said
 
 
 @contextmanager

@@ -53,6 +53,7 @@ async def test_what_waits_is_read_and_written_before_the_plugin_is_closed(kernel
     stopping = asyncio.create_task(kernel.stop_plugin("sink"))
     await until_idle(clock)
     await kernel.bus.emit(Tick(3))  # too late for it
+    assert "nobody listens" in str(kernel.plan(Tick))
     for _ in range(3):
         assert not sink.scope.owner.closed
         sink.go.release()
@@ -145,8 +146,9 @@ async def test_nobody_comes_to_rely_on_a_plugin_that_is_being_read_out(kernel_fa
     stopping = asyncio.create_task(kernel.stop_plugin("sink"))
     await until_idle(clock)
     assert sink.scope.stopping
-    with pytest.raises(MissingPlugin):
+    with pytest.raises(MissingPlugin) as caught:
         await kernel.start_plugin(FakePlugin("on", requires=("sink",)))
+    assert (caught.value.plugin, caught.value.required) == ("on", "sink")
     sink.go.release()
     sink.written.set()
     await stopping

@@ -45,6 +45,11 @@ async def enters(scope: Any) -> None:
     await scope.enter(never_left())
 
 
+class Unusable:
+    def fileno(self) -> int:
+        raise OSError("gone")
+
+
 def closed_file() -> Any:
     with open(os.devnull) as file:
         return file
@@ -218,7 +223,9 @@ async def test_without_a_signal_the_program_goes_on_and_exits_well():
 
 
 @pytest.mark.parametrize(
-    "stderr", [None, io.StringIO(), closed_file(), object()], ids=["none", "text", "closed", "odd"]
+    "stderr",
+    [None, io.StringIO(), closed_file(), object(), Unusable()],
+    ids=["none", "text", "closed", "odd", "unusable"],
 )
 async def test_an_stderr_that_takes_no_stacks_costs_the_watchdog_only(monkeypatch, stderr):
     monkeypatch.setattr(sys, "__stderr__", stderr)

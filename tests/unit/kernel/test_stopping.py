@@ -8,10 +8,17 @@ from typing import Any
 
 import pytest
 
-from runbus.errors import HookError, PluginCrashed, WouldDeadlock
-from runbus.events import KernelStopping, PluginFailed
+from runbus.errors import BusClosed, HookError, PluginCrashed, WouldDeadlock
+from runbus.events import KernelStopping, Notify, PluginFailed
 from runbus.kernel import Kernel
 from runbus.testing import FakePlugin
+
+
+class Fact(Notify, frozen=True):
+    pass
+
+
+STOPPED = "while the kernel stopped"
 
 
 async def forever(*_: object) -> None:
@@ -51,13 +58,67 @@ async def test_a_block_that_stops_the_kernel_and_ends_at_once_ends_as_if_it_had_
 
 
 async def test_a_block_that_stops_the_kernel_and_fails_at_once_raises_its_error():
-    with pytest.raises(KeyError, match="own"):
+    async def run():
         async with Kernel() as kernel:
             kernel.stop()
             raise KeyError("own")
 
+    with pytest.raises(KeyError, match="own"):
+        await run()
+
     assert cancelling() == 0
     await asyncio.sleep(0)
+
+
+async def test_a_block_that_is_cancelled_and_stopped_as_it_ends_stays_cancelled():
+    async def run():
+        async with Kernel() as kernel:
+            kernel.stop()
+            task.cancel()
+
+    task = asyncio.create_task(run())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_start_that_is_cancelled_and_stopped_stays_cancelled():
+    async def stops(scope):
+        kernel.stop()
+        task.cancel()
+        await forever()
+
+    kernel = Kernel(plugins=[FakePlugin("p", setup=stops)])
+    task = asyncio.create_task(kernel.__aenter__())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_start_that_is_stopped_says_that_the_kernel_is_closed():
+    async def stops(scope):
+        kernel.stop()
+        await forever()
+
+    kernel = Kernel(plugins=[FakePlugin("p", setup=stops)])
+    with pytest.raises(BusClosed) as caught:
+        await kernel.__aenter__()
+    with pytest.raises(BusClosed) as again:
+        await kernel.__aenter__()
+
+    for error in (caught.value, again.value):
+        assert (error.verb, error.state) == ("__aenter__", "closed")
+
+
+async def test_a_critical_plugin_that_fails_at_what_a_thread_publishes_ends_the_block():
+    async def fails(event):
+        raise ZeroDivisionError("oh")
+
+    async def run():
+        async with Kernel(plugins=[FakePlugin("vital", {Fact: fails}, critical=True)]) as kernel:
+            await asyncio.to_thread(kernel.bus.publish_from_thread, Fact())
+            await forever()
+
+    with pytest.raises(HookError, match="plugin 'vital'"):
+        await run()
 
 
 async def test_a_cancellation_while_the_kernel_stops_carries_what_went_wrong_as_notes():
@@ -118,11 +179,15 @@ async def test_a_block_is_cancelled_once_however_often_it_is_asked_to_stop():
 
 
 async def test_the_block_itself_cannot_wait_for_the_end_of_the_kernel():
+    refused: list[WouldDeadlock] = []
     async with Kernel() as kernel:
-        with pytest.raises(WouldDeadlock):
+        try:
             await kernel.stop()
+        except WouldDeadlock as error:
+            refused.append(error)
         await forever()
 
+    assert len(refused) == 1
     await kernel.stop()  # after its end there is nothing to wait for
 
 
@@ -182,7 +247,8 @@ async def test_an_event_loop_that_ends_ends_the_kernel_in_order_and_no_plugin_ha
     before = asyncio.all_tasks()
     await asyncio.create_task(kernel.__aenter__())
     ours = asyncio.all_tasks() - before
-    for task in ours:  # as `asyncio.run` does
+    # As `asyncio.run` does it, and it begins with any of them.
+    for task in sorted(ours, key=lambda one: ("plugin" not in one.get_name(), one.get_name())):
         task.cancel()
     await asyncio.wait(ours)
 
