@@ -192,7 +192,9 @@ async def test_a_plugin_whose_task_is_cancelled_from_outside_has_failed_and_is_t
     listener = heard(PluginFailed)
     async with Kernel(plugins=[listener, FakePlugin("p")]) as kernel:
         failed = kernel.bus.wait_for(PluginFailed, timeout=120)
-        kernel.hosts[1].task.cancel()
+        own = kernel.hosts[1].task
+        assert own is not None
+        own.cancel()
         await failed
 
     assert listener.seen == [
@@ -296,7 +298,8 @@ async def test_what_went_wrong_when_plugins_were_stopped_is_raised_at_the_end_al
     with pytest.raises(ExceptionGroup) as caught:
         await run()
 
-    assert [error.plugin for error in caught.value.exceptions] == ["a", "b", "c"]
+    told = [error.plugin for error in caught.value.exceptions if isinstance(error, HookError)]
+    assert told == ["a", "b", "c"]
 
 
 async def test_a_plugin_that_is_stopped_has_five_seconds_to_close():
