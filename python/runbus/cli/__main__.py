@@ -32,6 +32,7 @@ def main() -> None:
             stream.reconfigure(encoding=encoding, errors=errors)
             setattr(sys, name, _buffered(stream))
     status = run_command(sys.argv[1:], OwnProcess())
+    _leave_unwritten()
     divert_stdout()  # what plugins print as the process ends is no part of the result
     sys.exit(status)
 
@@ -63,6 +64,20 @@ def _buffered(stream: io.TextIOWrapper) -> io.TextIOWrapper:
         return stream
     whole = io.BufferedWriter(raw)
     return io.TextIOWrapper(whole, stream.encoding, stream.errors, line_buffering=True)
+
+
+def _leave_unwritten() -> None:
+    """Let go of what the standard streams do not take: the status of the command tells of that.
+
+    Else the interpreter, which tries again as it ends, would end with one of its own.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 if __name__ == "__main__":

@@ -58,13 +58,24 @@ def test_every_command_works_with_closed_streams(tmp_path: Path, closed: list[in
     assert set(statuses.values()) <= {0, 1, 2}, statuses
 
 
-def test_a_status_is_told_where_nothing_can_be_printed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("words", "where", "status"),
+    [(["nothing"], "stderr", 2), (["executors"], "stdout", 1), (["executors"], "stderr", 0)],
+)
+def test_a_status_is_told_where_nothing_can_be_printed(
+    unbuffered: str, words: list[str], where: str, status: int
+) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "runbus.cli", "nothing"], stderr=full, timeout=120, check=False
-        )
+            [sys.executable, "-m", "runbus.cli", *words],
+            **{"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, where: full},  # type: ignore[call-overload]
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered}, timeout=120, check=False,
+        )  # fmt: skip
 
-    assert done.returncode == 2
+    assert done.returncode == status
+    said = b"error: no space left on device\n" if where == "stdout" else None
+    assert done.stderr == said
 
 
 BATCH = """
