@@ -45,6 +45,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 END_BY_THEMSELVES = (
     "multiprocessing.resource_tracker",  # with the process that Python has started it for
     "test_a_child_that_is_left_behind_does_not_delay_the_end",  # outlasts all waits, by a minute
+    "PYTEST_CURRENT_TEST=tests/services/",  # servers, with what they are started for
 )
 
 
