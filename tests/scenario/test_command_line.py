@@ -133,18 +133,19 @@ def test_what_is_printed_into_a_full_pipe_survives_a_stop(
     environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     words = [RUNBUS, "logs", "latest"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, env=environment) as logs:
-        assert logs.stdout is not None
-        room = fcntl.fcntl(logs.stdout, fcntl.F_GETPIPE_SZ)
-        wait_until(lambda: waiting(logs.stdout) == room)
+        pipe = logs.stdout
+        assert pipe is not None
+        room = fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
+        wait_until(lambda: waiting(pipe) == room)
         logs.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, logs.pid, os.WSTOPPED | os.WNOWAIT)
         logs.send_signal(signal.SIGCONT)
-        printed = logs.stdout.read()
+        printed = pipe.read()
 
     assert printed == b"x" * 1_000_000 + b"\n"
 
 
-def waiting(pipe: IO[bytes] | None) -> int:
+def waiting(pipe: IO[bytes]) -> int:
     """Return how many bytes are in a pipe."""
     return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
