@@ -7,16 +7,24 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["is_alive", "processes_with"]
+__all__ = ["is_alive", "is_asleep", "processes_with"]
 
 
 def is_alive(pid: int) -> bool:
     """Whether a process is there, and no zombie."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        return _state(pid) not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def is_asleep(pid: int) -> bool:
+    """Whether a process of one thread waits for something."""
+    return _state(pid) == "S"
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def processes_with(text: str) -> Iterator[int]:

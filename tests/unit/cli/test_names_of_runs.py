@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.processes import is_asleep
 
 import runbus
 from runbus import Command, Job
@@ -16,6 +17,7 @@ from runbus.catalog import open_run
 from runbus.cli._app import run_command
 from runbus.errors import UsageError
 from runbus.experiment import ExperimentDraft
+from runbus.testing._waiting import wait_until
 
 RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
 
@@ -139,6 +141,8 @@ def test_a_question_that_is_not_answered_yes_removes_nothing_and_says_so(
             assert process.stdout is not None
             assert process.stderr is not None
             asked = process.stdout.read(len("remove a"))
+            # Python loses a signal that comes after its last look for one, before the call waits.
+            wait_until(lambda: is_asleep(process.pid))
             os.write(here, answer)
             errors = process.stderr.read()
     finally:
