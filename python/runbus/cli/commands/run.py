@@ -95,7 +95,7 @@ class _Size(click.ParamType[int]):
     "--max-parallel",
     type=click.IntRange(min=1),
     metavar="K",
-    help="How many run at a time [default: one a processor].",
+    help="How many run at a time [default: one a processor; elsewhere, all].",
 )
 @system_option
 @plugin_option
