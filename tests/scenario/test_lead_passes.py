@@ -11,8 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import anyio
@@ -22,7 +22,15 @@ import pytest
 from runbus import Command, Job, api
 from runbus._home import Home
 from runbus.experiment import ExperimentDraft
-from runbus.jobs import TAKE_OVER_S, FactReader, JobState, JobStore, leader_of, read_jobs
+from runbus.jobs import (
+    TAKE_OVER_S,
+    FactReader,
+    JobState,
+    JobStore,
+    is_handed_over,
+    leader_of,
+    read_jobs,
+)
 from runbus.testing._waiting import wait_until
 
 RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
@@ -195,3 +203,24 @@ def test_what_a_supervisor_takes_up_and_cannot_lead_is_recorded_without_waiting(
 
     anyio.run(leave)
     wait_until(lambda: read_jobs(experiment.folder)["a"].state.is_terminal)
+
+
+async def test_what_was_left_to_a_supervisor_a_moment_ago_is_not_led_by_who_attaches_to_it() -> (
+    None
+):
+    stored = ExperimentDraft("p", [Job(name="a", task=Command(("true",)))]).prepare()
+    stored.intend()
+    handed = os.path.join(stored.folder, "leader")
+    almost = time.time() - 8.0  # in two seconds nobody is expected any more
+    os.utime(handed, (almost, almost))
+    is_expected = []
+
+    @asynccontextmanager
+    async def leading(_: object) -> AsyncIterator[None]:
+        is_expected.append(is_handed_over(stored.folder))
+        yield
+
+    (record,) = await api.attach(stored.folder, leading=leading)
+
+    assert is_expected == [False]
+    assert record.state is JobState.SUCCEEDED

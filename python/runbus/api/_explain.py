@@ -359,7 +359,7 @@ def _unled(run: RunRecord) -> str:
     """Say that no process leads the experiment; empty if somebody does."""
     if leader_of(run.experiment_folder) is not None:
         return ""
-    if is_handed_over(run.experiment_folder) and not why_unled(run.experiment_folder):
+    if is_handed_over(run.experiment_folder):
         return "its batch was handed over a moment ago, and no process leads it yet"
     name = os.path.basename(run.experiment_folder)
     why = f" ({why})" if (why := why_unled(run.experiment_folder)) else ""

@@ -19,7 +19,14 @@ from runbus.api._supervise import start_supervisor
 from runbus.catalog import job_statuses
 from runbus.errors import JournalError, JournalHeld, innermost
 from runbus.experiment import StoredExperiment
-from runbus.jobs import TAKE_OVER_S, CancelRequest, ask_to_cancel, leader_of, read_jobs
+from runbus.jobs import (
+    TAKE_OVER_S,
+    CancelRequest,
+    ask_to_cancel,
+    is_handed_over,
+    leader_of,
+    read_jobs,
+)
 from runbus.kernel import Kernel
 from runbus.supervisor import Follower
 
@@ -233,7 +240,8 @@ async def attach(
 ) -> list[JobRecord]:
     """Lead the experiment in `folder` to its end, or follow its leader and take over if it dies.
 
-    A leader of which nothing was heard for a minute is replaced, too.
+    A leader of which nothing was heard for a minute is replaced, too. An experiment that was left
+    to a supervisor a moment ago is not led here: who detached it and attaches to it only watches.
 
     Args:
         folder: The experiment's folder, or what `find_experiment` takes: its id or a part of it, a
@@ -260,6 +268,9 @@ async def attach(
             records = [status.record for status in job_statuses(folder)]
             if records and all(record.state.is_terminal for record in records):
                 return records
+        elif leader is None and is_handed_over(folder):
+            await anyio.sleep(_POLL_S)
+            continue
         try:
             return await lead(experiment, watching=watching, leading=leading, trace=trace)
         except JournalHeld:

@@ -113,9 +113,11 @@ class StoredExperiment:
         """
         store = JobStore(self.folder)
         try:
-            return intend(store, self.specs)
+            records = intend(store, self.specs)
+            store.close(is_handed_over=True)
         finally:
             store.close()
+        return records
 
     def give_up(self, reason: str) -> None:
         """End the jobs whose intents nobody has recorded, as CANCELLED. Blocks for the disk.

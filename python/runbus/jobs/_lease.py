@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import functools
+import math
 import os
 import struct
 import time
@@ -80,6 +81,7 @@ class _Claim(msgspec.Struct, frozen=True):
         ns: The pid namespace of the process.
         beat_s: When it was there last, by the monotonic clock of its machine.
         is_owed: Whether the journal is still that of the leader before.
+        is_handed_over: Whether it was given back for a process that has just been told to lead.
     """
 
     version: Literal[1]
@@ -89,6 +91,7 @@ class _Claim(msgspec.Struct, frozen=True):
     ns: str
     beat_s: float
     is_owed: bool = False
+    is_handed_over: bool = False
 
 
 class Leader(NamedTuple):
@@ -151,9 +154,9 @@ def leader_of(folder: str) -> Leader | None:
 
 
 def is_handed_over(folder: str) -> bool:
-    """Whether a process gave the lead back a moment ago, so that another is about to take it.
+    """Whether a process gave the lead back a moment ago for another, which is about to take it.
 
-    A supervisor needs a while to start. A leader that was killed has given nothing back.
+    A supervisor needs a while to start. If it noted why it cannot lead, nobody is about to.
     """
     try:
         file = open_file(os.path.join(folder, _FILE))
@@ -164,7 +167,8 @@ def is_handed_over(folder: str) -> bool:
         age_s = time.time() - os.fstat(file).st_mtime
     finally:
         os.close(file)
-    return claim is not None and not claim.pid and 0 <= age_s < _HANDED_S
+    is_fresh = claim is not None and claim.is_handed_over and 0 <= age_s < _HANDED_S
+    return is_fresh and not why_unled(folder)
 
 
 def note_unled(folder: str, reason: str) -> None:
@@ -291,16 +295,21 @@ class Lease:
             self.check()
             self._write()
 
-    def close(self) -> None:
-        """Give the lead back; safe to repeat."""
+    def close(self, *, is_handed_over: bool = False) -> None:
+        """Give the lead back; safe to repeat.
+
+        Args:
+            is_handed_over: Whether another process is about to take it.
+        """
         if self._file >= 0:
-            self._write(pid=0)
+            self._write(pid=0, is_handed_over=is_handed_over)
             os.close(self._file)
             self._file = -1
 
-    def _write(self, pid: int | None = None) -> None:
+    def _write(self, pid: int | None = None, *, is_handed_over: bool = False) -> None:
+        claim = _claim(is_owed=self.is_owed, pid=pid, is_handed_over=is_handed_over)
         try:
-            os.pwrite(self._file, _claim(is_owed=self.is_owed, pid=pid), 0)
+            os.pwrite(self._file, claim, 0)
         except OSError:
             # On a full disk that is no reason to stop: the lock says the same.
             pass
@@ -343,7 +352,7 @@ def _put(path: str, *, is_owed: bool) -> int:
     return file
 
 
-def _claim(*, is_owed: bool, pid: int | None = None) -> bytes:
+def _claim(*, is_owed: bool, pid: int | None = None, is_handed_over: bool = False) -> bytes:
     """Return what this process writes into the file."""
     own = os.getpid()
     host, boot, ns = _place(own)
@@ -353,8 +362,10 @@ def _claim(*, is_owed: bool, pid: int | None = None) -> bytes:
         host=host,
         boot=boot,
         ns=ns,
-        beat_s=round(time.monotonic(), 3),
+        # Down: a moment that lies ahead was not by this clock.
+        beat_s=math.floor(time.monotonic() * 1000) / 1000,
         is_owed=is_owed,
+        is_handed_over=is_handed_over,
     )
     return codec.encode_json(claim).ljust(_BYTES - 1) + b"\n"
 

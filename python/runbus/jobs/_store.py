@@ -172,8 +172,12 @@ class JobStore:
         """
         self._lease.beat(now)
 
-    def close(self) -> None:
-        """Sync and give the journal back; safe to repeat. Blocks for the disk."""
+    def close(self, *, is_handed_over: bool = False) -> None:
+        """Sync and give the journal back; safe to repeat. Blocks for the disk.
+
+        Args:
+            is_handed_over: Whether another process is about to lead.
+        """
         try:
             # Of a folder that was removed there is nothing to keep.
             if not self._is_synced and os.path.exists(self._path):
@@ -183,7 +187,7 @@ class JobStore:
             try:
                 self._journal.close(sync=False)
             finally:
-                self._lease.close()
+                self._lease.close(is_handed_over=is_handed_over)
 
     def _asked_for(self, jobs: Sequence[JobRecord]) -> Iterator[str]:
         """Yield what the intents of jobs rest on: what was asked for, their code and their runs."""

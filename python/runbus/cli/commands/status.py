@@ -134,11 +134,10 @@ def _tell_leader(experiment: str, statuses: Sequence[JobStatus]) -> None:
         return
     name = os.path.basename(experiment)
     leader = leader_of(experiment)
-    why = why_unled(experiment) if leader is None else ""
-    if leader is None and is_handed_over(experiment) and not why:
+    if leader is None and is_handed_over(experiment):
         sys.stderr.write("these jobs were handed over a moment ago: no process leads them yet\n")
     elif leader is None:
-        because = f" ({printable(why)})" if why else ""
+        because = f" ({printable(why)})" if (why := why_unled(experiment)) else ""
         sys.stderr.write(f"no process leads these jobs{because}: runbus attach {name} continues\n")
     elif leader.is_silent:
         sys.stderr.write(f"{name} is {leader}\n")
