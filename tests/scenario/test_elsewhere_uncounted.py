@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from runbus import Command, Job, Kernel, LocalExecutor
 from runbus.abc import Capabilities
+from runbus.errors import UsageError
 from runbus.experiment import ExperimentDraft, StoredExperiment
 from runbus.jobs import Asked, JobRecord, JobState
 
@@ -79,3 +80,25 @@ async def test_what_is_said_of_how_many_run_holds_elsewhere_too(tmp_path: Path) 
         assert not Asked.read(stored.folder).only_here
         records = await led(StoredExperiment.open(stored.folder))
         assert {record.state for record in records} == {JobState.SUCCEEDED}
+
+
+async def test_a_group_that_is_added_is_not_counted_where_it_runs_elsewhere(
+    tmp_path: Path,
+) -> None:
+    def together(executor: str) -> list[Job]:
+        return [replace(job, group="g") for job in waiting_for_all(tmp_path, MANY, executor)]
+
+    stored = ExperimentDraft("p", [Job(name="other", task=Command(("true",)))]).prepare()
+    draft = ExperimentDraft.open(stored.folder)
+    executors = {"far": Elsewhere("far"), "local": LocalExecutor()}
+
+    with pytest.raises(UsageError, match=f"{MANY} jobs that start together, and max_parallel"):
+        draft.join(together("local"), executors, {})
+    draft.join(together("far"), executors, {})  # nothing is left of the others, not their group
+    records = await led(StoredExperiment.open(stored.folder))
+
+    assert [record.name for record in records[1:]] == [f"far{number}" for number in range(MANY)]
+    assert {record.state for record in records} == {JobState.SUCCEEDED}
+    draft = ExperimentDraft.open(stored.folder)
+    with pytest.raises(UsageError, match=f"{MANY} jobs that start together, and max_parallel"):
+        draft.bound(MANY - 1)

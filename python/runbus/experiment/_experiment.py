@@ -185,10 +185,11 @@ class ExperimentDraft(Planning):
         new_jobs = with_words(as_copies(jobs, executors, self._executor, known), known)
         self._others.learn(jobs)
         self._jobs = [*self._jobs, *new_jobs]
+        groups = self._groups
         self._groups = config.members_by_group({job.name: job.group for job, _ in self._jobs})
-        self._check_groups()
         self.executor_entries = {**entries, **described}
         try:
+            self._check_groups(executors)
             new = self._set_up(self.id, self._jobs[before:])
             packages = self._checked(executors, new)
             with self._writing():
@@ -210,7 +211,7 @@ class ExperimentDraft(Planning):
                 self._home.note_open(self.folder)
         except BaseException:
             self._jobs, self._ready = self._jobs[:before], self._ready[:before]
-            self.executor_entries = entries
+            self._groups, self.executor_entries = groups, entries
             raise
         self._asked = asked
         self._tell_plugins(self._stored)

@@ -164,9 +164,17 @@ class Planning:
             return jobs
         return with_words(every, known)
 
-    def _check_groups(self) -> None:
+    def _check_groups(self, executors: Mapping[str, Executor] | None = None) -> None:
+        """Make sure that the jobs of each group can run at a time, by the executors that are known.
+
+        Raises:
+            UsageError: Those of one cannot.
+        """
+        known = executors if executors and self._only_here else {}
+        far = {name for name, one in known.items() if one.capabilities.elsewhere}
+        apart = {job.name for job, _ in self._jobs if (job.executor or self._executor) in far}
         for group, members in self._groups.items():
-            if (count := len(members)) > self._max_parallel:
+            if (count := len(set(members) - apart)) > self._max_parallel:
                 most = f"max_parallel is {self._max_parallel}"
                 raise UsageError(
                     f"group {group!r} has {count} jobs that start together, and {most}"
