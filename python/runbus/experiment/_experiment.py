@@ -28,7 +28,7 @@ from runbus.experiment._checks import with_words
 from runbus.experiment._copies import as_copies
 from runbus.experiment._packages import build_code, keep_code
 from runbus.experiment._planning import Planning
-from runbus.experiment._recorder import Recorder
+from runbus.experiment._recorder import MANY, Recorder
 from runbus.experiment._stored import StoredExperiment, check_secrets, find_executors
 from runbus.experiment._sweep import sweeps_of
 from runbus.jobs import Asked, JobRecord, JobStore, intend, note_again
@@ -121,6 +121,12 @@ class ExperimentDraft(Planning):
             HookError: A plugin of a job has failed; nothing was made.
             PluginStuck: A plugin of a job took too long; nothing was made.
         """
+        stored = self._make(executors)
+        self._recorder.see_asked()
+        return stored
+
+    def _make(self, executors: Mapping[str, Executor] | None) -> StoredExperiment:
+        """Do what `prepare` does, but for `Recorder.see_asked`."""
         if executors is not None:
             self._ready = self._jobs = self._with_copies(self._jobs, executors, [])
         packages = self._begin(executors)
@@ -209,6 +215,7 @@ class ExperimentDraft(Planning):
                 )
                 asked.write(self.folder)
                 self._home.note_open(self.folder)
+                self._recorder.see_asked()
         except BaseException:
             self._jobs, self._ready = self._jobs[:before], self._ready[:before]
             self._groups, self.executor_entries = groups, entries
@@ -384,10 +391,27 @@ class ExperimentDraft(Planning):
             return await self._stored.run(bus)
         named = {job.executor or self._executor for job, _ in self._jobs}
         executors = await find_executors(bus, named)
-        stored = await self._prepare_beside(executors)
+        if self._is_made_at_once(executors):
+            # A thread for a few folders takes longer than they do.
+            stored = self._make(executors)
+            if self._recorder.has_asked:
+                await anyio.to_thread.run_sync(self._recorder.see_asked)
+        else:
+            stored = await self._prepare_beside(executors)
         if self._cancel is not None:
             await stored.cancel(*self._cancel)
         return await stored.run(bus, executors=executors)
+
+    def _is_made_at_once(self, executors: Mapping[str, Executor]) -> bool:
+        """Whether `prepare` waits for nothing but a few folders and files of the home."""
+        jobs = [job for job, _ in self._jobs]
+        return (
+            len(jobs) <= MANY
+            and not any(executor.packager for executor in executors.values())
+            and not any(job.plugins or job.takes_over for job in jobs)
+            and self._code is None
+            and not self._again_of
+        )
 
     async def _prepare_beside(self, executors: Mapping[str, Executor]) -> StoredExperiment:
         """Make everything on disk while executors begin with what their first `submit` needs."""

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from runbus.abc import JobSpec
     from runbus.experiment._job import Job
 
-__all__ = ["Recorder"]
+__all__ = ["MANY", "Recorder"]
 
-_MANY = 16
+MANY = 16
 """For fewer jobs than these a second thread is not worth its start."""
 
 
@@ -28,9 +28,15 @@ class Recorder:
 
     def __init__(self) -> None:
         self._origins: dict[str, Origin] = {}
+        self._asked: list[Callable[[], None]] = []
+
+    @property
+    def has_asked(self) -> bool:
+        """Whether git is being asked for something, and nobody has seen to that yet."""
+        return bool(self._asked)
 
     def record(self, folder: str, project: str, jobs: Sequence[tuple[Job, JobSpec]]) -> None:
-        """Make the folders of jobs, and their runs.
+        """Make the folders of jobs, and their runs; `see_asked` follows.
 
         Args:
             folder: The experiment's folder.
@@ -40,9 +46,9 @@ class Recorder:
         Raises:
             OSError: They cannot be written.
         """
-        asked = list(self._ask_git(folder, [spec for _, spec in jobs]))
+        self._asked += self._ask_git(folder, [spec for _, spec in jobs])
         with ExitStack() as stack:
-            if len(jobs) > _MANY:
+            if len(jobs) > MANY:
                 # The disk makes what two threads ask for in little more than half the time.
                 thread = stack.enter_context(ThreadPoolExecutor(1, "job folders"))
                 made = thread.submit(_make_job_folders, jobs)
@@ -51,15 +57,19 @@ class Recorder:
             else:
                 self._record_runs(folder, project, jobs)
                 _make_job_folders(jobs)
-        for see_asked in asked:
-            see_asked()
+
+    def see_asked(self) -> None:
+        """Wait until git is being asked: then it answers, too, if this process ends."""
+        while self._asked:
+            self._asked.pop()()
 
     def _ask_git(self, folder: str, specs: Sequence[JobSpec]) -> Iterator[Callable[[], None]]:
         """Ask git about the folders that jobs start in, once about each."""
         for spec in specs:
             if spec.cwd not in self._origins:
                 origin = self._origins[spec.cwd] = Origin.of_job(spec.argv, spec.cwd)
-                yield origin.ask_git(folder)
+                if origin.commit:
+                    yield origin.ask_git(folder)
 
     def _record_runs(self, folder: str, project: str, jobs: Sequence[tuple[Job, JobSpec]]) -> None:
         for job, spec in jobs:
