@@ -118,7 +118,7 @@ def test_a_lead_is_handed_over_only_by_a_leader_that_gave_it_back_a_moment_ago(
     store.close(is_handed_over=True)
     assert is_handed_over(folder)
     note_unled(folder, "no such plugin")
-    assert not is_handed_over(folder)  # whoever was to take it cannot
+    assert not is_handed_over(folder)  # the process that was to take it cannot
     (tmp_path / "unled").unlink()
     assert is_handed_over(folder)
 
