@@ -19,7 +19,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from runbus import Command, Job, api
+from runbus import Command, Job, Plugin, api
 from runbus._home import Home
 from runbus.experiment import ExperimentDraft
 from runbus.jobs import (
@@ -27,6 +27,7 @@ from runbus.jobs import (
     FactReader,
     JobState,
     JobStore,
+    intend,
     is_handed_over,
     leader_of,
     read_jobs,
@@ -154,8 +155,9 @@ def test_cancel_and_the_supervisor_of_the_home_lead_on_too(
 def test_a_leader_whose_home_is_deleted_ends_with_an_error(tmp_path: Path) -> None:
     with leader_of_three(tmp_path) as (leader, folder):
         # All at once: what it does meanwhile would make some of it anew.
-        os.rename(Home().path, tmp_path / "deleted")
-        shutil.rmtree(tmp_path / "deleted")
+        os.rename(Home().path, deleted := tmp_path / "deleted")
+        # Where the job's wrapper writes something just then there is a file in an empty folder.
+        wait_until(lambda: shutil.rmtree(deleted, ignore_errors=True) or not deleted.exists())
         _, error = leader.communicate(timeout=120)
         (tmp_path / "go").touch()
 
@@ -221,6 +223,30 @@ async def test_what_was_left_to_a_supervisor_a_moment_ago_is_not_led_by_who_atta
         yield
 
     (record,) = await api.attach(stored.folder, leading=leading)
+
+    assert is_expected == [False]
+    assert record.state is JobState.SUCCEEDED
+
+
+async def test_what_is_left_to_a_supervisor_while_somebody_follows_it_is_not_led_by_them() -> None:
+    stored = ExperimentDraft("p", [Job(name="a", task=Command(("true",)))]).prepare()
+    detaching = JobStore(stored.folder)  # as a process has that records what it detaches
+    intend(detaching, stored.specs)
+    handed = os.path.join(stored.folder, "leader")
+    is_expected = []
+
+    def hand_over(_: object) -> list[Plugin]:
+        detaching.close(is_handed_over=True)
+        almost = time.time() - 8.0  # in two seconds nobody is expected any more
+        os.utime(handed, (almost, almost))
+        return []
+
+    @asynccontextmanager
+    async def leading(_: object) -> AsyncIterator[None]:
+        is_expected.append(is_handed_over(stored.folder))
+        yield
+
+    (record,) = await api.attach(stored.folder, watching=hand_over, leading=leading)
 
     assert is_expected == [False]
     assert record.state is JobState.SUCCEEDED

@@ -268,7 +268,8 @@ async def attach(
             records = [status.record for status in job_statuses(folder)]
             if records and all(record.state.is_terminal for record in records):
                 return records
-        elif leader is None and is_handed_over(folder):
+            leader = leader_of(folder)
+        if leader is None and is_handed_over(folder):
             await anyio.sleep(_POLL_S)
             continue
         try:
