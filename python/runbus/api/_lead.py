@@ -278,8 +278,14 @@ async def attach(
             await anyio.sleep(_POLL_S)
 
 
-async def detach(experiment: StoredExperiment) -> list[JobRecord]:
+async def detach(
+    experiment: StoredExperiment, recorded: Callable[[], object] = lambda: None
+) -> list[JobRecord]:
     """Record the intent of every job for good and leave them to the supervisor of the home.
+
+    Args:
+        experiment: The experiment.
+        recorded: Called in between: a request that it leaves is there before a new supervisor is.
 
     Returns:
         The records of the jobs, in the order in which they were given.
@@ -288,6 +294,7 @@ async def detach(experiment: StoredExperiment) -> list[JobRecord]:
         JournalError: The journal cannot be written, or another process leads the experiment.
     """
     records = await _intended(experiment)
+    recorded()
     start_supervisor(experiment)
     return records
 

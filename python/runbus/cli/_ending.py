@@ -15,14 +15,14 @@ import anyio
 from runbus.abc import GRACE_S
 from runbus.cli._printer import printable
 from runbus.errors import RunbusError, innermost
-from runbus.jobs import read_jobs
+from runbus.jobs import CancelRequest, ask_to_cancel, read_jobs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from runbus.experiment import ExperimentDraft, StoredExperiment
 
-__all__ = ["Ending", "by_signal"]
+__all__ = ["Ending"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -38,7 +38,7 @@ _STILL_S = 5.0
 _SHOWN = 5
 
 
-def by_signal(number: int) -> str:
+def _by_signal(number: int) -> str:
     """Return the reason for the end of jobs."""
     return f"by {signal.Signals(number).name}"
 
@@ -63,6 +63,7 @@ class Ending:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_leaving = False
         self._news = anyio.Event()
+        self._passed_on = 0
         self.held: list[int] = []
 
     @property
@@ -98,6 +99,12 @@ class Ending:
         finally:
             self._loop = None
 
+    def pass_on(self, experiment: StoredExperiment) -> None:
+        """Ask the leader of an experiment to heed the signals that came since this was called."""
+        for number in self.held[self._passed_on :]:
+            self._passed_on += 1
+            ask_to_cancel(experiment.folder, CancelRequest(None, _by_signal(number), GRACE_S))
+
     async def _heed_all(
         self, experiment: StoredExperiment, *, task_status: anyio.abc.TaskStatus[None]
     ) -> None:
@@ -119,10 +126,10 @@ class Ending:
     async def _heed(self, experiment: StoredExperiment, at: int) -> None:
         if at == 0:
             sys.stderr.write("ending the jobs; once more to kill them\n")
-            await experiment.cancel(by_signal(self.held[at]), GRACE_S)
+            await experiment.cancel(_by_signal(self.held[at]), GRACE_S)
         else:
             self._leave_in_time(128 + self.held[at])
-            await experiment.cancel(f"{by_signal(self.held[at])}, twice", 0)
+            await experiment.cancel(f"{_by_signal(self.held[at])}, twice", 0)
 
     def _handle(self, number: int, frame: object) -> None:
         if self._experiment is not None and not self._experiment.folder:

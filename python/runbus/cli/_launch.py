@@ -13,9 +13,8 @@ import click
 from runbus import api
 from runbus._clock import format_duration
 from runbus._ids import short_id
-from runbus.abc import GRACE_S
 from runbus.catalog import not_removed, open_run
-from runbus.cli._ending import Ending, by_signal
+from runbus.cli._ending import Ending
 from runbus.cli._exit import ExitStatus
 from runbus.cli._outlet import Outlet, unblocked_stderr
 from runbus.cli._printer import (
@@ -131,9 +130,9 @@ def detach(experiment: ExperimentDraft, *, json_out: TextIO | None) -> ExitStatu
     ending = Ending(experiment)
     with ending.holding_signals():
         stored = api.prepare(experiment)
-        records = anyio.run(api.detach, stored)
-        for number in ending.held:
-            ask_to_cancel(stored.folder, CancelRequest(None, by_signal(number), GRACE_S))
+        pass_on = partial(ending.pass_on, stored)
+        records = anyio.run(api.detach, stored, pass_on)
+        pass_on()
     if json_out is not None:
         print_json([{"id": record.run_id, "name": record.name} for record in records], json_out)
     else:

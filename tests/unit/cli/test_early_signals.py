@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -15,13 +15,14 @@ from runbus.catalog import find_experiment, job_statuses
 from runbus.cli import _launch
 from runbus.executors import LocalExecutor
 from runbus.experiment import ExperimentDraft, StoredExperiment
+from runbus.jobs import read_requests
 from runbus.testing._waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runbus.abc import Executor, JobSpec, Request
-    from runbus.jobs import JobRecord
+    from runbus.jobs import CancelRequest, JobRecord
 
 Result = TypeVar("Result")
 NUMBERS = [signal.SIGINT, signal.SIGTERM]
@@ -101,12 +102,21 @@ def test_a_signal_before_anything_is_recorded_leaves_nothing(
 
 
 def test_a_signal_before_a_supervisor_has_the_jobs_ends_them_as_cancelled(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = Interrupted(tmp_path, "intend", signal.SIGINT)
+    asked: list[list[CancelRequest]] = []
+    spawn = os.posix_spawn
 
+    def noted(*words: Any, **options: Any) -> int:
+        asked.append([*read_requests(experiment.folder).values()])
+        return spawn(*words, **options)
+
+    monkeypatch.setattr(os, "posix_spawn", noted)
     assert _launch.detach(experiment, json_out=None) == 130
 
+    (found,) = asked  # once, and before there is anybody who would begin the jobs
+    assert [(one.job, one.reason) for one in found] == [(None, "by SIGINT")]
     wait_until(lambda: not Home().open_experiments())
     assert endings() == [("CANCELLED", "by SIGINT")] * 2
     assert not (tmp_path / "ran").exists()
