@@ -22,7 +22,7 @@ from runbus.testing._waiting import wait_until
 RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
 
 
-def command(*words: str, timeout: float = 50) -> subprocess.CompletedProcess[str]:
+def command(*words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [RUNBUS, *words],
         stdin=subprocess.DEVNULL,
@@ -365,7 +365,8 @@ def test_a_long_log_of_supervisors_is_kept_aside_and_a_new_one_begins(
     command("submit", batch(job("two", "true")), "--detach")
     wait_until(old.exists)
 
-    assert old.stat().st_size == (1 << 20) + 1
+    # Behind it there may be a word of the first supervisor, if that had to wait for its disk.
+    assert old.read_bytes().startswith(b"x" * ((1 << 20) + 1))
     assert log.stat().st_size < 1 << 20
 
 

@@ -50,7 +50,7 @@ async def told(event):
 
 async def main():
     plugins = [FakePlugin("p", {Shutdown: told})]
-    async with Kernel(plugins=plugins, signals=True, shutdown_budget_s=100):
+    async with Kernel(plugins=plugins, signals=True, shutdown_budget_s=1000):
         say("ready")
         await forever()
 
@@ -63,7 +63,7 @@ from runbus.kernel import _signals
 
 async def main():
     {first}
-    async with Kernel(signals=True, shutdown_budget_s=100):
+    async with Kernel(signals=True, shutdown_budget_s=1000):
         ours = signal.getsignal(signal.SIGTERM)
 
         def handle(number, frame):
@@ -128,7 +128,7 @@ class Child:
     def kill(self, number: int) -> None:
         os.kill(self.process.pid, number)
 
-    def end(self, timeout: float = 40.0) -> tuple[int, str, str]:
+    def end(self, timeout: float = 120.0) -> tuple[int, str, str]:
         """Return how it ended; what it waits for by itself takes longer than this waits."""
         try:
             out, err = self.process.communicate(timeout=timeout)
@@ -164,7 +164,7 @@ def test_the_second_signal_ends_long_before_the_time_that_the_first_one_leaves()
 
 def test_the_third_signal_ends_at_once_even_while_the_event_loop_is_blocked():
     # The watchdog of the second one must not come before the third.
-    child = Child(BLOCKED.format(first="_signals.FAST_S = 100", block=SLEEPING))
+    child = Child(BLOCKED.format(first="_signals.FAST_S = 1000", block=SLEEPING))
     child.wait_for("ready")
     for number in (signal.SIGINT, signal.SIGINT):
         child.kill(number)
