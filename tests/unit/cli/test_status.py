@@ -64,6 +64,12 @@ def let_it_lie(stored: StoredExperiment) -> None:
     os.utime(os.path.join(stored.folder, "leader"), (1, 1))
 
 
+def stop_the_clock(stored: StoredExperiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let it be now that the lead of a batch was given back, however long a command takes."""
+    now = os.stat(os.path.join(stored.folder, "leader")).st_mtime
+    monkeypatch.setattr(time, "time", lambda: now)
+
+
 def test_a_watched_screen_is_cleared_before_it_is_shown_anew() -> None:
     stored = ExperimentDraft("over", [Job(name="train", task=Command(("true",)))]).prepare()
     spec = stored.specs[0]
@@ -117,10 +123,11 @@ def test_a_pipe_gets_every_job(batch: StoredExperiment, capsys: pytest.CaptureFi
 
 
 def test_a_batch_that_was_handed_over_a_moment_ago_is_not_left_to_the_user(
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stored = ExperimentDraft("p", [Job(name="a", task=Command(("true",)))]).prepare()
     stored.intend()
+    stop_the_clock(stored, monkeypatch)
 
     assert run_command(["status"]) == 0
     assert "handed over a moment ago" in capsys.readouterr().err
@@ -130,10 +137,11 @@ def test_a_batch_that_was_handed_over_a_moment_ago_is_not_left_to_the_user(
 
 
 def test_doctor_finds_nothing_wrong_with_a_batch_that_was_handed_over_a_moment_ago(
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stored = ExperimentDraft("p", [Job(name="a", task=Command(("true",)))]).prepare()
     stored.intend()
+    stop_the_clock(stored, monkeypatch)
     Home().note_open(stored.folder)
 
     run_command(["doctor"])

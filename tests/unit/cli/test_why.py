@@ -76,15 +76,18 @@ def test_each_attempt_is_in_the_story(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_a_job_that_nobody_leads_says_so_and_what_goes_on_with_it(
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stored = ExperimentDraft("p", [Job(name="a", task=Command(("true",)))]).prepare()
     stored.intend()
+    leader = os.path.join(stored.folder, "leader")
+    now = os.stat(leader).st_mtime
+    monkeypatch.setattr(time, "time", lambda: now)  # however long the command takes
 
     assert "its batch was handed over a moment ago, and no process leads it yet" in said(
         capsys, "a"
     )
-    os.utime(os.path.join(stored.folder, "leader"), (1, 1))
+    os.utime(leader, (1, 1))
     assert f"no process leads its batch: runbus attach {stored.id} continues with it" in said(
         capsys, "a"
     )
