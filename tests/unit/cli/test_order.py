@@ -13,7 +13,10 @@ import pytest
 
 from runbus import Kernel
 from runbus.api import InTurn
+from runbus.catalog import find_experiment
 from runbus.events import LogLines
+from runbus.jobs import leader_of
+from runbus.testing._waiting import wait_until
 
 from .terminal import watch
 
@@ -94,6 +97,8 @@ def test_ctrl_c_where_one_only_follows_says_that_the_jobs_go_on_and_nothing_else
     submit = [RUNBUS, "submit", "--detach", str(batch)]
     done = subprocess.run(submit, capture_output=True, text=True, check=True)
     batch_id = done.stdout.strip()
+    # Who attaches leads itself where its supervisor takes too long to start.
+    wait_until(lambda: leader_of(find_experiment(batch_id)))
     pipe = subprocess.PIPE
     with (
         subprocess.Popen([RUNBUS, "logs", "-f", "ticks"], stdout=pipe, stderr=pipe) as follower,
