@@ -213,7 +213,7 @@ async def test_what_was_left_to_a_supervisor_a_moment_ago_is_not_led_by_who_atta
     stored = ExperimentDraft("p", [Job(name="a", task=Command(("true",)))]).prepare()
     stored.intend()
     handed = os.path.join(stored.folder, "leader")
-    almost = time.time() - 8.0  # in two seconds nobody is expected any more
+    almost = time.time() + 2.0 - TAKE_OVER_S  # in two seconds nobody is expected any more
     os.utime(handed, (almost, almost))
     is_expected = []
 
@@ -237,7 +237,7 @@ async def test_what_is_left_to_a_supervisor_while_somebody_follows_it_is_not_led
 
     def hand_over(_: object) -> list[Plugin]:
         detaching.close(is_handed_over=True)
-        almost = time.time() - 8.0  # in two seconds nobody is expected any more
+        almost = time.time() + 2.0 - TAKE_OVER_S  # in two seconds nobody is expected any more
         os.utime(handed, (almost, almost))
         return []
 

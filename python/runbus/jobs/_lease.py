@@ -63,9 +63,6 @@ _BYTES = 512
 
 _PASSING_S, _PASSING_LOOK_S = 2.0, 0.01
 
-_HANDED_S = 10.0
-"""How long after one process gave the lead back another may still be starting to take it."""
-
 _FLOCK = "hhqqi"
 """The kernel's `struct flock`: kind, from where, start, length (0 for all), process."""
 
@@ -156,7 +153,8 @@ def leader_of(folder: str) -> Leader | None:
 def is_handed_over(folder: str) -> bool:
     """Whether a process gave the lead back a moment ago for another, which is about to take it.
 
-    A supervisor needs a while to start. If it noted why it cannot lead, nobody is about to.
+    A supervisor needs a while to start, the longer where Python comes from a busy file server; for
+    a minute it is waited for as for a leader. If it noted why it cannot lead, nobody is about to.
     """
     try:
         file = open_file(os.path.join(folder, _FILE))
@@ -167,7 +165,7 @@ def is_handed_over(folder: str) -> bool:
         age_s = time.time() - os.fstat(file).st_mtime
     finally:
         os.close(file)
-    is_fresh = claim is not None and claim.is_handed_over and 0 <= age_s < _HANDED_S
+    is_fresh = claim is not None and claim.is_handed_over and 0 <= age_s < TAKE_OVER_S
     return is_fresh and not why_unled(folder)
 
 

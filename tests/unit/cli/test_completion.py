@@ -193,6 +193,7 @@ def test_the_end_of_jobs_does_not_wait_for_a_plugin_that_is_gone(
     jobs = [Job(name="a", task=Command(("sleep", "600")))]
     stored = ExperimentDraft("p", jobs, plugins=["no-such-plugin"]).prepare()
     stored.intend()
+    os.utime(os.path.join(stored.folder, "leader"), (1, 1))  # no supervisor is waited for any more
 
     assert run_command(["attach"]) == 1
     assert "no-such-plugin" in capsys.readouterr().err

@@ -122,6 +122,9 @@ def test_a_lead_is_handed_over_only_by_a_leader_that_gave_it_back_a_moment_ago(
     (tmp_path / "unled").unlink()
     assert is_handed_over(folder)
 
+    slowly = time.time() - TAKE_OVER_S / 2
+    os.utime(leader, (slowly, slowly))
+    assert is_handed_over(folder)  # as to one that takes long to start
     os.utime(leader, (1, 1))
     assert not is_handed_over(folder)  # that is long ago
     leader.write_bytes(led)
