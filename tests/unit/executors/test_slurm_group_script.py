@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from runbus.abc import JobRef, Request
 from runbus.executors import SlurmExecutor
 from runbus.executors._placement import Placement
+from runbus.executors._slurm.asked import ends_script
 from runbus.executors._slurm.commands import Commands
 from runbus.executors._slurm.machine import Member, SlurmMachine
 from runbus.executors._slurm.scheduler import Sent
@@ -93,6 +94,11 @@ class Cluster:
         with self.begun(*do) as process:
             return process.wait(60)
 
+    def ask(self, number: int, grace_s: float) -> None:
+        """Ask for the end of an attempt, as a kernel does."""
+        script = ends_script({str(self.attempt(number)): grace_s})
+        subprocess.run(["sh", "-s"], input=script, check=True, timeout=120)
+
     def was_asked(self, number: int, grace: str) -> bool:
         return grace in self.asked(number)
 
@@ -134,8 +140,7 @@ def test_each_finds_its_component_as_if_it_were_a_job_of_its_own(cluster: Cluste
 def test_one_whose_end_is_asked_for_is_ended_with_its_grace_and_no_other(cluster: Cluster) -> None:
     with cluster.begun(UNTIL_TOLD, UNTIL_ASKED) as process:
         wait_until((cluster.attempt(1) / "env").exists)
-        (cluster.attempt(1) / "grace").write_text("4.000\n")
-        (cluster.attempt(1) / "cancel").write_text("4.000\n")
+        cluster.ask(1, 4)
         process.send_signal(signal.SIGUSR2)
         wait_until(lambda: "{" in (cluster.attempt(1) / "exit.json").read_text())
         (cluster.attempt(0) / "go").touch()
@@ -148,12 +153,26 @@ def test_one_whose_end_is_asked_for_is_ended_with_its_grace_and_no_other(cluster
 def test_that_is_seen_without_a_signal_and_a_shorter_grace_is_passed_on(cluster: Cluster) -> None:
     with cluster.begun(UNTIL_TOLD, UNTIL_TOLD):
         wait_until((cluster.attempt(1) / "env").exists)
-        for grace in ("20.000", "1.000"):
-            (cluster.attempt(1) / "grace").write_text(f"{grace}\n")
-            (cluster.attempt(1) / "cancel").write_text(f"{grace}\n")
-            wait_until(partial(cluster.was_asked, 1, grace))
+        for grace_s in (20, 1):
+            cluster.ask(1, grace_s)
+            wait_until(partial(cluster.was_asked, 1, f"{grace_s}.000"))
 
         assert cluster.asked(1) == ["20.000", "1.000"]
+
+
+def test_a_grace_is_there_as_a_whole(cluster: Cluster) -> None:
+    """A script may look at any moment: what it looks at is never written to."""
+    cluster.attempt(0).mkdir()
+    cluster.ask(0, 60)
+    for name in ("grace", "cancel"):
+        os.link(cluster.attempt(0) / name, cluster.folder / name)
+
+    cluster.ask(0, 0.5)
+
+    for name in ("grace", "cancel"):
+        assert (cluster.folder / name).read_text() == "60.000\n"
+        assert (cluster.attempt(0) / name).read_text() == "0.500\n"
+    assert sorted(os.listdir(cluster.attempt(0))) == ["cancel", "grace"]
 
 
 def test_one_that_fails_ends_the_others_if_nobody_else_does(cluster: Cluster) -> None:

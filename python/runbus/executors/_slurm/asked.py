@@ -195,13 +195,21 @@ def ends_script(graces: Mapping[str, float]) -> bytes:
     """Note for attempts that their end is asked for: one that has not begun will not begin.
 
     The wrapper reads the grace in `cancel` where TERM reaches it, and the batch script in `grace`
-    where USR2 reaches that.
+    where USR2 reaches that. Both are whole at any moment: of a second call for an attempt, who
+    looks meanwhile finds the first.
     """
+    written = b"".join(
+        b"echo %%(grace).3f >%%(dir)s/%(name)s.part; "
+        b"mv -f %%(dir)s/%(name)s.part %%(dir)s/%(name)s; " % {b"name": name}
+        for name in (b"grace", b"cancel")
+    )
+    script = (
+        b"if [ -d %(dir)s ]; then "
+        + written
+        + b"[ ! -e %(dir)s/%(secrets)s ] || rm -f %(dir)s/%(secrets)s; fi\n"
+    )
     return b"".join(
-        b"if [ -d %(dir)s ]; then echo %(grace).3f >%(dir)s/grace; "
-        b"echo %(grace).3f >%(dir)s/cancel.part; mv -f %(dir)s/cancel.part %(dir)s/cancel; "
-        b"[ ! -e %(dir)s/%(secrets)s ] || rm -f %(dir)s/%(secrets)s; fi\n"
-        % {b"dir": quote(folder), b"grace": grace, b"secrets": SECRETS.encode()}
+        script % {b"dir": quote(folder), b"grace": grace, b"secrets": SECRETS.encode()}
         for folder, grace in graces.items()
     )
 
