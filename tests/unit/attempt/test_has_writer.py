@@ -7,11 +7,9 @@ import os
 import struct
 from pathlib import Path
 
+from tests.processes import open_files
+
 from runbus.attempt import Journal, has_writer
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def test_a_journal_has_a_writer_while_one_has_it_open(tmp_path: Path) -> None:
@@ -19,9 +17,9 @@ def test_a_journal_has_a_writer_while_one_has_it_open(tmp_path: Path) -> None:
     assert not has_writer(path)
     journal = Journal(path)
 
-    before = descriptors()
+    before = open_files(tmp_path)
     assert has_writer(path)
-    assert descriptors() == before
+    assert open_files(tmp_path) == before
 
     journal.close()
     assert not has_writer(path)

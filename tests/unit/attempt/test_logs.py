@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.processes import open_files
 
 from runbus.attempt import LogTail
 from runbus.attempt._logs import LINE_LIMIT, log_state, note_cut, read_cuts, read_log
@@ -37,13 +38,13 @@ def test_a_file_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
 def test_a_log_that_nobody_writes_to_takes_no_file(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.touch()
-    before = len(os.listdir("/proc/self/fd"))
     tail = LogTail(str(log))
 
     assert (tail.poll(), tail.poll(final=True)) == (b"", b"")
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files(tmp_path) == []
     log.write_bytes(b"a\n")
     assert tail.poll() == b"a\n"
+    assert open_files(tmp_path) == [str(log)]
     tail.close()
 
 
@@ -192,13 +193,12 @@ def test_a_line_without_end_behind_a_large_hole_is_handed_on_in_the_end(tmp_path
 
 def test_a_log_is_read_from_any_byte_on_a_mebibyte_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "stdout.log").write_bytes(b"0123456789" * 200_000)
-    before = len(os.listdir("/proc/self/fd"))
 
     assert read_log(str(tmp_path), "stdout", 1_999_995) == b"56789"
     assert read_log(str(tmp_path), "stdout", 3) == (b"3456789012" * 200_000)[:LINE_LIMIT]
     assert read_log(str(tmp_path), "stdout", 2_000_000) == b""
     assert read_log(str(tmp_path), "stderr", 0) == b""
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files(tmp_path) == []
 
 
 def test_what_was_written_to_logs_is_known_by_their_sizes_and_times(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from tests.processes import open_files
 
 from runbus.abc import FilePatterns, FoundFile, JobSpec
 from runbus.attempt import FolderFiles, as_it_worked, note_work
@@ -70,7 +71,6 @@ async def test_a_folder_that_the_job_had_elsewhere_is_searched_by_the_paths_of_t
 async def test_a_file_is_read_in_pieces_and_what_is_gone_is_empty(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"hello")
     files = FolderFiles(str(tmp_path), APART)
-    before = os.listdir("/proc/self/fd")
 
     assert await files.read("x", 0, 2) == b"he"
     assert await files.read("x", 3, 9) == b"lo"
@@ -78,7 +78,7 @@ async def test_a_file_is_read_in_pieces_and_what_is_gone_is_empty(tmp_path: Path
     assert await files.read("gone", 0, 9) == b""
     assert await files.look("gone") is None
     assert len(await files.find(FilePatterns(["*"]))) == 1
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert open_files(tmp_path) == []
 
 
 async def test_what_is_found_says_what_it_is(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.processes import open_files
 
 from runbus._ids import new_experiment_id
 from runbus.jobs import note_again, read_again
@@ -32,10 +33,9 @@ def test_what_is_no_file_is_neither_read_nor_written(tmp_path: Path, kind: str) 
         path.symlink_to("other")
     else:
         path.mkdir()
-    before = len(os.listdir("/proc/self/fd"))
 
     with pytest.raises(OSError, match="again"):
         note_again(str(tmp_path), new_experiment_id())
     assert read_again(str(tmp_path)) == []
     assert not (tmp_path / "other").exists()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files(tmp_path) == []

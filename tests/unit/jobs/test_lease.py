@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from tests.processes import open_files
 
 from runbus.attempt import Journal, own_pid_namespace
 from runbus.errors import JournalError, JournalHeld, LeaseLost
@@ -462,23 +463,16 @@ def test_a_lead_that_was_given_back_is_not_given_back_again(tmp_path: Path) -> N
     other.close()
 
 
-def opened(folder: str) -> list[str]:
-    """Return the files below a folder that this process has open."""
-    links = (os.path.join("/proc/self/fd", number) for number in os.listdir("/proc/self/fd"))
-    targets = [os.readlink(link) for link in links if os.path.islink(link)]
-    return sorted(target for target in targets if target.startswith(folder))
-
-
 def test_who_looks_at_a_leader_or_fails_to_lead_leaves_no_file_open(tmp_path: Path) -> None:
     folder = str(tmp_path)
     store = JobStore(folder)
-    before = opened(folder)
+    before = open_files(folder)
     leader_of(folder)
     is_handed_over(folder)
     with pytest.raises(JournalHeld), passing(folder):
         Lease.take(folder)
 
-    assert opened(folder) == before
+    assert open_files(folder) == before
     store.close()
 
 
