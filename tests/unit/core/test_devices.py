@@ -145,15 +145,13 @@ def test_a_thread_fetches_without_being_asked(writer: MetricWriter) -> None:
 
 
 def test_a_full_list_is_fetched_by_the_call_that_fills_it(writer: MetricWriter) -> None:
-    # A slow device: the thread has its first values for longer than the rest takes to come.
-    is_slow = threading.Event()
-
+    # A slow device: the thread has its first value until the call that fills the list waits for it.
     class Slow(OnDevice):
         def copy(self) -> OnDevice:
             return self
 
         def item(self) -> float:
-            is_slow.wait(120)
+            wait_until(lambda: writer.stalls)
             return 0.0
 
     writer.log("x", Slow(0.0))
@@ -162,7 +160,6 @@ def test_a_full_list_is_fetched_by_the_call_that_fills_it(writer: MetricWriter) 
     for _ in range(16_383):
         writer.log("x", value)
     assert (writer.waiting, writer.stalls) == (16_383, 0)
-    is_slow.set()
     writer.log("x", value)
 
     assert (writer.waiting, writer.stalls, writer.accepted) == (0, 1, 16_385)
