@@ -977,7 +977,7 @@ async def test_a_thread_that_waits_for_room_is_woken(kernel_factory, ends):
         kernel.bus.seal()
     else:
         hold.set()
-    await asyncio.to_thread(thread.join, 50)
+    await asyncio.to_thread(thread.join, 120)
     hold.set()
 
     assert told == (["sealed"] if ends else [True])
