@@ -54,7 +54,7 @@ async def test_rows_of_a_sampler_are_samples_and_what_a_loop_logs_is_none(
     with runbus.init(system=System(every_s=0.01, slow_every_s=0.01)) as run:
         run.log("loss", 0.5)
         await until(lambda: "sys/cpu/util" in runbus.open_run(run.id).metric_names())
-    async with Kernel() as kernel, kernel.bus.stream(ResourceSample) as reader:
+    async with Kernel() as kernel, kernel.bus.stream(ResourceSample, maxsize=1_000_000) as reader:
         await fed(kernel, job_of(run, tmp_path))
         samples = [one for one in await reader.batch() if isinstance(one, ResourceSample)]
     series = runbus.open_run(run.id).metrics("sys/cpu/util")
