@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from runbus.testing._ports import listens
 from runbus.testing._waiting import wait_until
 from runbus.testing.dockerd import RUNTIME, bare_archive
 
@@ -16,8 +16,6 @@ __all__ = ["BARE", "Podman", "podman"]
 
 BARE = "localhost/runbus/bare:1"
 """An image with nothing but empty folders and links."""
-
-_START_S = 60.0
 
 
 class Podman:
@@ -52,12 +50,7 @@ class Podman:
                 env={**os.environ, "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        wait_until(self._listens)
-
-    def _listens(self) -> bool:
-        # That its socket is there does not say that it listens yet.
-        with socket.socket(socket.AF_UNIX) as one:
-            return one.connect_ex(self.socket) == 0
+        wait_until(lambda: listens(self.socket))
 
     def ask(self, *words: str, given: bytes = b"") -> str:
         """Return what Podman's own command line says."""

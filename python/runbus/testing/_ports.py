@@ -1,11 +1,11 @@
-"""Ports that stay free until a server of a test listens there."""
+"""Ports that stay free until a server of a test listens there, and whether it does."""
 
 from __future__ import annotations
 
 import random
 import socket
 
-__all__ = ["free_ports"]
+__all__ = ["free_ports", "listens"]
 
 _PORTS = range(10_000, 20_000)
 """Not of those that the system gives to outgoing connections, nor of those at which jobs meet."""
@@ -28,3 +28,16 @@ def free_ports(count: int, address: str = "127.0.0.1") -> list[int]:
         if len(found) == count:
             return found
     raise OSError(f"{len(found)} of {count} ports are free at {address}")
+
+
+def listens(at: int | str) -> bool:
+    """Whether something listens at a port of this machine, or at a socket.
+
+    That a socket is there does not say so: it is made before it is listened to.
+
+    Args:
+        at: The port, or the path of the socket.
+    """
+    is_port = isinstance(at, int)
+    with socket.socket(socket.AF_INET if is_port else socket.AF_UNIX) as one:
+        return one.connect_ex(("127.0.0.1", at) if is_port else at) == 0

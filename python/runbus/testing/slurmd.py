@@ -19,13 +19,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from runbus.testing._ports import free_ports
+from runbus.testing._ports import free_ports, listens
 from runbus.testing._waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["Slurm", "counted", "listens", "slurm_cluster"]
+__all__ = ["Slurm", "counted", "slurm_cluster"]
 
 NODES = 3
 _SQL = (
@@ -291,12 +291,6 @@ def counted(folder: Path) -> Callable[[], Counter[str]]:
         program.write_text(f'#!/bin/sh\necho {name} >>{calls}\nexec {shutil.which(name)} "$@"\n')
         program.chmod(0o755)
     return lambda: Counter(calls.read_text().split())
-
-
-def listens(port: int) -> bool:
-    """Whether something listens at a port of this machine."""
-    with socket.socket() as one:
-        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _pid(path: Path) -> int:

@@ -9,8 +9,8 @@ import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from runbus.testing._ports import listens
 from runbus.testing._waiting import PATIENCE_S, wait_until
-from runbus.testing.slurmd import listens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,8 +63,8 @@ class Slurmrestd:
             words, env={**self._slurm.environment, **more}, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-        port = self._slurm.rest_port
-        wait_until(self.socket.exists if self._over == "socket" else lambda: listens(port))
+        at = str(self.socket) if self._over == "socket" else self._slurm.rest_port
+        wait_until(lambda: listens(at))
 
     def stop(self) -> None:
         """Kill it."""
