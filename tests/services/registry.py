@@ -17,8 +17,6 @@ LOGIN = "runbus:word of the test"
 _KNOWN = "runbus:$2b$04$OBu9yhW.zkOiJBziuVPE8Olx0RIC91f9FXOSs/e4jWrlHxAH83e5O"
 """The same, as bcrypt has it: the registry reads no other form."""
 
-_START_S = 60.0
-
 
 @contextmanager
 def registry(
