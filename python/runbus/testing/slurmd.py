@@ -136,14 +136,18 @@ class Slurm:
         _stop(self.folder / "run" / "slurmdbd.pid")
 
     def start_node(self, number: int) -> None:
-        """Start the slurmd of a machine."""
+        """Start the slurmd of a machine, and wait until it is on record as its process."""
         self._run("slurmd", "-f", str(self.conf), "-N", f"node{number}")
+        path = self.folder / "run" / f"slurmd-node{number}.pid"
+        wait_until(lambda: _pid(path))
 
     def kill_node(self, number: int) -> None:
         """Kill the slurmd of a machine; what it has started continues."""
         path = self.folder / "run" / f"slurmd-node{number}.pid"
-        os.kill(int(path.read_text()), signal.SIGKILL)
+        os.kill(wait_until(lambda: _pid(path)), signal.SIGKILL)
         wait_until(lambda: not _pid(path))
+        # By the start of the next one its number may be another process's.
+        path.unlink()
 
     def kill_job(self, number: str, *, with_steps: bool = False) -> None:
         """Kill all processes of a job at once: nothing of it sees the others end.
