@@ -32,7 +32,14 @@ def age(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("shell", [["dash"], ["bash"], ["busybox", "sh"]], ids=lambda one: one[0])
+@pytest.mark.parametrize(
+    "shell",
+    [
+        pytest.param(["dash"], id="dash"),
+        pytest.param(["bash"], id="bash"),
+        pytest.param(["busybox", "sh"], id="busybox", marks=pytest.mark.services),
+    ],
+)
 def test_what_nothing_uses_is_told_and_removed(tmp_path: Path, shell: list[str]) -> None:
     idle, lives, new = (kept(tmp_path / name) for name in ("it's idle", "lives", "new"))
     (lives / "jobs" / "1-a" / "1" / "exit.json").unlink()

@@ -20,7 +20,11 @@ from runbus.executors import SlurmExecutor
 from runbus.executors._slurm.launch import launched
 from runbus.testing._waiting import wait_until
 
-SHELLS = [["dash"], ["bash", "--posix"], ["busybox", "sh"]]
+SHELLS = [
+    pytest.param(["dash"], id="dash"),
+    pytest.param(["bash", "--posix"], id="bash"),
+    pytest.param(["busybox", "sh"], id="busybox", marks=pytest.mark.services),
+]
 UNTIL_IT_IS_SAMPLED = """
 until [ "$(cat "$RUNBUS_RUN"/metrics/*-s-h.journal 2>/dev/null | wc -c)" -gt 3000 ]
 do sleep 0.05
@@ -83,7 +87,7 @@ def samplers(run: runbus.Run) -> list[str]:
 
 
 @pytest.mark.parametrize("nodes", [1, 2])
-@pytest.mark.parametrize("shell", SHELLS, ids=["dash", "bash", "busybox"])
+@pytest.mark.parametrize("shell", SHELLS)
 def test_a_machine_is_sampled_beside_its_first_task_and_no_longer(
     run: runbus.Run, variables: dict[str, str], shell: list[str], nodes: int
 ) -> None:
@@ -122,7 +126,7 @@ def test_who_samples_is_no_process_of_a_job_and_ends_with_a_task_that_is_killed(
         os.killpg(process.pid, 9)
 
 
-@pytest.mark.parametrize("shell", SHELLS, ids=["dash", "bash", "busybox"])
+@pytest.mark.parametrize("shell", SHELLS)
 def test_a_task_that_goes_on_after_a_signal_to_all_of_its_step_is_sampled_to_its_end(
     run: runbus.Run, variables: dict[str, str], tmp_path: Path, shell: list[str]
 ) -> None:
@@ -195,7 +199,7 @@ def test_a_task_beside_which_nothing_samples_has_no_shell_about_it(
     assert int(said) == process.pid
 
 
-@pytest.mark.parametrize("shell", SHELLS, ids=["dash", "bash", "busybox"])
+@pytest.mark.parametrize("shell", SHELLS)
 def test_a_driver_that_hangs_does_not_keep_the_end_of_a_job(
     variables: dict[str, str], tmp_path: Path, shell: list[str]
 ) -> None:

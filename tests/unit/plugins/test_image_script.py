@@ -16,7 +16,11 @@ from runbus.errors import FieldInvalid
 from runbus.plugins import image_script, phase, render_ops
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "scripts" / "image.sh"
-SHELLS = {"dash": ["dash"], "bash": ["bash"], "busybox": ["busybox", "sh"]}
+SHELLS = [
+    pytest.param(["dash"], id="dash"),
+    pytest.param(["bash"], id="bash"),
+    pytest.param(["busybox", "sh"], id="busybox", marks=pytest.mark.services),
+]
 
 IMAGE = Image(
     python="3.12",
@@ -65,7 +69,7 @@ def test_a_script_looks_as_it_should_and_the_order_of_packages_makes_no_other() 
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_variables_reach_the_operations_as_they_are_and_phases_are_told(
-    shell: str, tmp_path: Path
+    shell: list[str], tmp_path: Path
 ) -> None:
     image = Image(env=dict(IMAGE.env))
     ops = (
@@ -75,7 +79,7 @@ def test_variables_reach_the_operations_as_they_are_and_phases_are_told(
         lambda: 'printf "|%s" "$here"',
     )
 
-    done = run(SHELLS[shell], image_script(image, ops), tmp_path)
+    done = run(shell, image_script(image, ops), tmp_path)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{image.env['QUOTED']}|1|1"
@@ -98,9 +102,9 @@ def test_variables_reach_the_operations_as_they_are_and_phases_are_told(
     ids=["exit", "status", "phase", "lines"],
 )
 def test_what_fails_ends_the_script_and_says_in_which_phase(
-    shell: str, op: Any, told: list[Any], tmp_path: Path
+    shell: list[str], op: Any, told: list[Any], tmp_path: Path
 ) -> None:
-    done = run(SHELLS[shell], image_script(Image(), (op, "echo never")), tmp_path)
+    done = run(shell, image_script(Image(), (op, "echo never")), tmp_path)
 
     assert (done.returncode, done.stdout) == (3, "")
     assert [one for one in phases(tmp_path) if one[1] == "failed"] == told
