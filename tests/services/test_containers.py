@@ -14,6 +14,7 @@ from runbus.abc import Resources
 from runbus.errors import JobNotStarted, Unsupported
 from runbus.executors import SSHExecutor, build_image
 from runbus.packaging import DockerImagePackager, PatternPackager, build_package
+from runbus.testing._ports import free_ports
 from runbus.testing.conformance.executor import Harness
 from runbus.testing.dockerd import IMAGE, Dockerd
 from runbus.testing.sshd import Sshd
@@ -146,7 +147,8 @@ async def test_an_image_of_code_is_fetched_by_its_digest(
     for name in ("passwd", "group"):
         (source / "etc" / name).touch()
     certificate = make_certificate(tmp_path)
-    with registry(tmp_path, 5003, within=engine.within, certificate=certificate) as at:
+    (port,) = free_ports(1)
+    with registry(tmp_path, port, within=engine.within, certificate=certificate) as at:
         packager = DockerImagePackager(
             IMAGE,
             "ARG BASE_IMAGE\nFROM $BASE_IMAGE\nENV KIND=well\nCOPY etc /etc\nCOPY . /code\n",
@@ -158,7 +160,7 @@ async def test_an_image_of_code_is_fetched_by_its_digest(
         "PATH=/usr/bin:/bin; export PATH",
         f"export REQUESTS_CA_BUNDLE={certificate} CH_IMAGE_STORAGE={tmp_path}/storage",
     )
-    with registry(tmp_path, 5003, certificate=certificate):
+    with registry(tmp_path, port, certificate=certificate):
         jobs = [
             harness.job("sh", "train.sh", cwd="/code", image=Image(base=named), bootstrap=bootstrap)
             for _ in range(2)
