@@ -22,18 +22,24 @@ MOUNT = Path("/sys/fs/cgroup")
 
 @pytest.fixture
 def group() -> Iterator[Path]:
-    """A control group with little memory, below the one of this process."""
+    """A control group with little memory and no swap, below the one of this process."""
     lines = Path("/proc/self/cgroup").read_text().splitlines()
     paths = {name: path for _, name, path in (line.split(":", 2) for line in lines)}
     if "memory" in paths:
-        parent, limit = MOUNT / "memory" / paths["memory"].strip("/"), "memory.limit_in_bytes"
+        parent = MOUNT / "memory" / paths["memory"].strip("/")
+        limits = {"memory.limit_in_bytes": LIMIT, "memory.memsw.limit_in_bytes": LIMIT}
     else:
         # Beside this process: with the controller on, a group has groups or processes, not both.
-        parent, limit = (MOUNT / paths[""].strip("/")).parent, "memory.max"
+        # The one at the top alone has both.
+        parent = MOUNT / Path(paths[""]).parent.relative_to("/")
+        limits = {"memory.max": LIMIT, "memory.swap.max": 0}
         (parent / "cgroup.subtree_control").write_text("+memory")
     folder = parent / f"runbus-test-{os.urandom(4).hex()}"
     folder.mkdir()
-    (folder / limit).write_text(str(LIMIT))
+    for name, value in limits.items():
+        # Where the kernel counts no swap there is nothing to say so.
+        if (folder / name).exists():
+            (folder / name).write_text(str(value))
     yield folder
     wait_until(lambda: _is_removed(folder))
 
