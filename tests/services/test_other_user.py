@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import runbus
 from runbus.catalog import survey
 
 pytestmark = pytest.mark.services
@@ -24,23 +25,36 @@ with runbus.init() as run:
 """
 
 
+NEEDED = dict.fromkeys([sys.base_prefix, sys.prefix, str(Path(runbus.__file__).parents[1])])
+"""Where the interpreter lies, what is installed for it, and this package."""
+
+
 def as_nobody(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run Python as another user, who may have to be let in where the interpreter lies."""
+    """Run Python as another user, who may have to be let in where what that needs lies."""
     command = shlex.join([*NOBODY, sys.executable, *words])
-    closed = [at for at in Path(sys.base_prefix).parents if not at.stat().st_mode & 1]
+    closed = dict.fromkeys(filter(None, map(closed_above, NEEDED)))
     if closed:
-        # In a view of the file system of its own, where nothing else of that folder is left.
-        base, top = shlex.quote(sys.base_prefix), shlex.quote(str(closed[-1]))
-        command = (
-            f"set -e; kept=$(mktemp -d); mount --bind {base} $kept; mount -t tmpfs -o mode=755 "
-            f"none {top}; mkdir -p {base}; mount --bind $kept {base}; exec {command}"
-        )
-        command = shlex.join(["unshare", "--mount", "sh", "-c", command])
+        # In a view of the file system of its own, where nothing else of those folders is left.
+        lines = ["set -e", "kept=$(mktemp -d)"]
+        for number, one in enumerate(map(shlex.quote, NEEDED)):
+            lines.append(f"mkdir $kept/{number}; mount --bind {one} $kept/{number}")
+        for top in map(shlex.quote, closed):
+            lines.append(f"mount -t tmpfs -o mode=755 none {top}")
+        for number, one in enumerate(map(shlex.quote, NEEDED)):
+            lines.append(f"mkdir -p {one}; mount --bind $kept/{number} {one}")
+        script = "\n".join([*lines, f"exec {command}"])
+        command = shlex.join(["unshare", "--mount", "sh", "-c", script])
     environment = {**os.environ, "RUNBUS_HOME": str(home), "HOME": "/nonexistent"}
     return subprocess.run(
         ["sh", "-c", command],
         env=environment, cwd="/", capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
+
+
+def closed_above(path: str) -> str:
+    """Return the topmost folder above a path that others cannot enter; empty if there is none."""
+    closed = [str(at) for at in Path(path).parents if not at.stat().st_mode & 1]
+    return closed[-1] if closed else ""
 
 
 @pytest.fixture
@@ -54,6 +68,7 @@ def home() -> Iterator[Path]:
         subprocess.run(
             [sys.executable, "-m", "runbus.cli", "run", script],
             env={**os.environ, "RUNBUS_HOME": str(home)}, check=True, capture_output=True,
+            timeout=120,
         )  # fmt: skip
         yield home
 
