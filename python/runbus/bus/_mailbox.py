@@ -326,16 +326,14 @@ class Mailbox:
         return self.items.popleft()
 
     def _waiting(self) -> Iterable[Item]:
-        """Return what waits: events, and marks."""
+        """Return what waits: events, and marks, which hold nothing."""
         items: Iterable[Item] = self.items
         return items
 
     def _item_statistics(self) -> ItemStatistics | None:
         if not self.sized:
             return None
-        pending = sum(
-            length_of(event_of(item)) for item in self._waiting() if type(item) is not Lagged
-        )
+        pending = sum(length_of(event_of(item)) for item in self._waiting())
         delivered, dropped, spilled = self.delivered_items, self.dropped_items, self.spilled_items
         accepted = delivered + dropped + spilled + pending
         return ItemStatistics(accepted, delivered, dropped, pending, spilled)

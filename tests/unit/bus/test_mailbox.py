@@ -85,6 +85,28 @@ def test_what_is_lost_after_everything_was_taken_is_told_at_once() -> None:
     assert mailbox.take() == 4
 
 
+def test_a_loss_right_after_a_mark_is_told_before_the_next_event_or_at_the_end() -> None:
+    mailbox = box()
+    mailbox.offer(1)
+    mailbox.offer(2)
+    assert mailbox.take() == Lagged(1)
+    mailbox.offer(3)
+    assert mailbox.take() == 3
+    assert mailbox.take_all() == []  # more may come
+    mailbox.offer(4)
+    assert mailbox.take_all() == [Lagged(1), 4]
+    assert mailbox.statistics().delivered == 2
+
+    mailbox.offer(5)
+    mailbox.offer(6)
+    assert mailbox.take() == Lagged(1)
+    mailbox.offer(7)
+    assert mailbox.take() == 7
+    mailbox.seal()
+    assert mailbox.take_all() == [Lagged(1)]
+    assert mailbox.take_all() == []
+
+
 def test_an_event_is_in_the_books_even_if_its_spilling_is_interrupted() -> None:
     def spill(event: int) -> None:
         raise KeyboardInterrupt
@@ -141,6 +163,22 @@ async def test_a_reader_that_is_to_be_told_of_a_loss_is_not_quick() -> None:
     assert not mailbox.quick
     assert mailbox.take() == Lagged(1)
     assert mailbox.quick
+
+
+async def test_a_mailbox_is_settled_unless_something_waits_or_its_reader_is_busy() -> None:
+    mailbox = box()
+    assert mailbox.is_settled  # nothing has come yet
+    mailbox.offer(1)
+    assert not mailbox.is_settled
+    mailbox.take()
+    assert not mailbox.is_settled  # the reader has it in hand
+    mailbox.waiter = asyncio.get_running_loop().create_future()
+    assert mailbox.is_settled  # the reader has come back for more
+
+    mailbox.offer(2)
+    mailbox.take()
+    mailbox.close()
+    assert mailbox.is_settled  # nobody waits for who reads no more
 
 
 async def test_who_waits_for_a_mailbox_to_be_read_is_told_once() -> None:
