@@ -38,8 +38,7 @@ def as_nobody(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
         lines = ["set -e", "kept=$(mktemp -d)"]
         for number, one in enumerate(map(shlex.quote, NEEDED)):
             lines.append(f"mkdir $kept/{number}; mount --bind {one} $kept/{number}")
-        for top in map(shlex.quote, closed):
-            lines.append(f"mount -t tmpfs -o mode=755 none {top}")
+        lines += [f"mount -t tmpfs -o mode=755 none {top}" for top in map(shlex.quote, closed)]
         for number, one in enumerate(map(shlex.quote, NEEDED)):
             lines.append(f"mkdir -p {one}; mount --bind $kept/{number} {one}")
         script = "\n".join([*lines, f"exec {command}"])
