@@ -153,12 +153,17 @@ def test_cancel_and_the_supervisor_of_the_home_lead_on_too(
         assert [job.state for job in read_jobs(folder).values()] == states
 
 
+def is_deleted(folder: Path) -> bool:
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
+
+
 def test_a_leader_whose_home_is_deleted_ends_with_an_error(tmp_path: Path) -> None:
     with leader_of_three(tmp_path) as (leader, folder):
         # All at once: what it does meanwhile would make some of it anew.
         os.rename(Home().path, deleted := tmp_path / "deleted")
         # Where the job's wrapper writes something just then there is a file in an empty folder.
-        wait_until(lambda: shutil.rmtree(deleted, ignore_errors=True) or not deleted.exists())
+        wait_until(lambda: is_deleted(deleted))
         _, error = leader.communicate(timeout=120)
         (tmp_path / "go").touch()
 

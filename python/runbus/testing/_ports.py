@@ -38,6 +38,8 @@ def listens(at: int | str) -> bool:
     Args:
         at: The port, or the path of the socket.
     """
-    is_port = isinstance(at, int)
-    with socket.socket(socket.AF_INET if is_port else socket.AF_UNIX) as one:
-        return one.connect_ex(("127.0.0.1", at) if is_port else at) == 0
+    family, address = (
+        (socket.AF_INET, ("127.0.0.1", at)) if isinstance(at, int) else (socket.AF_UNIX, at)
+    )
+    with socket.socket(family) as one:
+        return one.connect_ex(address) == 0
