@@ -459,7 +459,7 @@ def test_doctor_finds_a_healthy_home_and_what_a_crash_left_behind(
 
 
 def pid_of(job_name: str, tmp_path: Path) -> int:
-    (record,) = (tmp_path / "home").rglob(f"*-{job_name}/1/pid.json")
+    (record,) = tmp_path.glob(f"home/experiments/*/*/jobs/*-{job_name}/1/pid.json")
     pid: int = json.loads(record.read_text())["pid"]
     return pid
 
@@ -701,7 +701,7 @@ def test_attach_shows_what_was_written_since_the_leader_died_and_leaves_no_gap(
             before.append(line)
             if line == "line 50\n":
                 break
-        (log,) = tmp_path.rglob("stdout.log")
+        (log,) = tmp_path.glob("home/experiments/*/*/jobs/*/1/stdout.log")
         written = len("".join(f"line {number}\n" for number in range(1, 51)))
         # What was written since the last mark would be shown once more.
         wait_until(lambda: [one.stdout for one in read_marks(str(log.parent))][-1:] == [written])

@@ -67,7 +67,7 @@ def interrupted(tmp_path: Path, home: Path) -> Iterator[tuple[Path, dict[str, An
     with subprocess.Popen([RUNBUS, "submit", path], stdout=subprocess.DEVNULL) as leader:
         wait_until(lambda: command("status", "--json").stdout.count("RUNNING") == 1)
         leader.kill()
-    (record,) = home.rglob("pid.json")
+    (record,) = home.glob("experiments/*/*/jobs/*/1/pid.json")
     began: dict[str, Any] = json.loads(record.read_text())
     os.kill(int(process(began["pid"])[1]), signal.SIGKILL)
     os.killpg(began["pid"], signal.SIGKILL)
