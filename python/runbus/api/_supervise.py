@@ -23,7 +23,7 @@ from runbus.errors import (
 )
 from runbus.executors import LocalExecutor
 from runbus.experiment import StoredExperiment
-from runbus.jobs import note_unled
+from runbus.jobs import TAKE_OVER_S, note_unled
 from runbus.kernel import Kernel
 
 __all__ = ["start_supervisor", "supervise"]
@@ -32,9 +32,6 @@ _LOOK_S = 0.25
 _IDLE_LOOKS = 4
 
 _LONG_LOG = 1 << 20
-
-_PREPARING_S = 5.0
-"""How long what is recorded is left to the process that has recorded it."""
 
 
 def start_supervisor(experiment: StoredExperiment) -> None:
@@ -137,14 +134,17 @@ async def _lead_all(home: Home, not_ours: set[str], own: str | None) -> None:
 
 
 def _is_being_prepared(folder: str) -> bool:
-    """Whether an experiment was recorded just now, by a process that is about to lead it."""
+    """Whether an experiment was recorded within a minute, by a process that is about to lead it.
+
+    Until then there is no leader that could have been silent for so long.
+    """
     if os.path.lexists(os.path.join(folder, "events.journal")):
         return False
     try:
         age_s = time.time() - os.stat(os.path.join(folder, "experiment.json")).st_mtime
     except OSError:
         return False
-    return 0 <= age_s < _PREPARING_S
+    return 0 <= age_s < TAKE_OVER_S
 
 
 async def _lead_own(folder: str, home: Home) -> None:
