@@ -226,7 +226,7 @@ def test_logs_follow_to_the_end(script: Callable[[str], str], tmp_path: Path) ->
         [RUNBUS, "run", script(code)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as job:
         assert job.stderr is not None
-        while b"one" not in job.stderr.readline():
+        while job.stderr.readline() != b"one\n":
             pass
         with subprocess.Popen([RUNBUS, "logs", "-f", "latest"], stdout=subprocess.PIPE) as logs:
             assert logs.stdout is not None
@@ -386,7 +386,7 @@ def test_one_signal_ends_the_jobs_and_keeps_everything(
         assert job.stderr is not None
         ups = 0
         while ups < 2:
-            ups += b"up" in job.stderr.readline()
+            ups += job.stderr.readline().endswith(b" | up\n")
         job.send_signal(number)
         out, _ = job.communicate(timeout=120)
 
@@ -405,7 +405,7 @@ def test_two_signals_kill_what_ignores_the_first(script: Callable[[str], str], h
         [RUNBUS, "run", script(stubborn)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as job:
         assert job.stderr is not None
-        while b"up" not in job.stderr.readline():
+        while job.stderr.readline() != b"up\n":
             pass
         job.send_signal(signal.SIGINT)
         while b"once more" not in job.stderr.readline():
@@ -443,7 +443,7 @@ def test_kill_9_of_runbus_leaves_the_job_running_and_its_end_is_known(
         [RUNBUS, "run", script(code)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as job:
         assert job.stderr is not None
-        while b"up" not in job.stderr.readline():
+        while job.stderr.readline() != b"up\n":
             pass
         job.kill()
         job.wait(120)
