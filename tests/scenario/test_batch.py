@@ -211,7 +211,8 @@ def test_a_detached_batch_is_led_by_a_supervisor_that_goes_when_it_is_done(
     waits = f"until [ -e {go} ]; do sleep 0.02; done"
 
     # It returns although one of the jobs waits for what comes later.
-    done = command("submit", batch(job("waits", waits), job("quick", "true")), "--detach")
+    path = batch(job("waits", waits), job("quick", "true"), max_parallel=2)
+    done = command("submit", path, "--detach")
 
     assert done.returncode == 0, done.stderr
     assert [job["state"] for job in status()] != []
@@ -237,7 +238,8 @@ def test_cancel_ends_one_job_and_leaves_the_others(
 ) -> None:
     go = tmp_path / "go"
     waits = f"until [ -e {go} ]; do sleep 0.02; done"
-    command("submit", batch(job("one", waits, retries=3), job("two", waits)), "--detach")
+    path = batch(job("one", waits, retries=3), job("two", waits), max_parallel=2)
+    command("submit", path, "--detach")
     wait_until(lambda: states() == ["RUNNING", "RUNNING"])
 
     cancelled = command("cancel", "one")

@@ -226,6 +226,7 @@ def test_a_job_waits_for_one_of_another_experiment_also_after_a_kill(
         sh("held", f"until test -e {go}; do sleep 0.05; done"),
         sh("bad", "exit 1"),
         project="first",
+        max_parallel=2,
     )
     with led(first) as leads_first:
         wait_until(lambda: states("first").get("bad") == "FAILED")
