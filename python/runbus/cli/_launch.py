@@ -132,7 +132,7 @@ def detach(experiment: ExperimentDraft, *, json_out: TextIO | None) -> ExitStatu
         stored = api.prepare(experiment)
         pass_on = partial(ending.pass_on, stored)
         records = anyio.run(api.detach, stored, pass_on)
-        pass_on()
+    pass_on()  # none is held any more
     if json_out is not None:
         print_json([{"id": record.run_id, "name": record.name} for record in records], json_out)
     else:

@@ -120,3 +120,22 @@ def test_a_signal_before_a_supervisor_has_the_jobs_ends_them_as_cancelled(
     wait_until(lambda: not Home().open_experiments())
     assert endings() == [("CANCELLED", "by SIGINT")] * 2
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_signal_after_a_supervisor_was_started_is_passed_on_until_nothing_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = Interrupted(tmp_path, "", signal.SIGTERM)
+    monkeypatch.setattr(os, "posix_spawn", lambda *words, **options: 0)  # nobody takes the request
+    getsignal = signal.getsignal
+
+    def asked_at_the_end(number: int) -> object:
+        if number == signal.SIGTERM:  # whose handler is the last that is put back
+            os.kill(os.getpid(), number)
+        return getsignal(number)
+
+    monkeypatch.setattr(signal, "getsignal", asked_at_the_end)
+    assert _launch.detach(experiment, json_out=None) == 143
+
+    asked = read_requests(experiment.folder).values()
+    assert [(one.job, one.reason) for one in asked] == [(None, "by SIGTERM")]
