@@ -13,7 +13,7 @@ import click
 from runbus import api
 from runbus._clock import format_duration
 from runbus._ids import short_id
-from runbus.catalog import not_removed, open_run
+from runbus.catalog import job_statuses, not_removed, open_run
 from runbus.cli._ending import Ending
 from runbus.cli._exit import ExitStatus
 from runbus.cli._outlet import Outlet, unblocked_stderr
@@ -153,24 +153,23 @@ def leave(stored: StoredExperiment, *, json_out: TextIO | None) -> ExitStatus:
 
 def cancel_sweep(folder: str, jobs: Sequence[str], grace_s: float) -> ExitStatus:
     """End the jobs of a sweep, and wait for that; the others of its experiment go on."""
-    before = read_jobs(folder)
-    over = {name for name, record in before.items() if record.state.is_terminal}
+    over = _ended(folder)
     left = [name for name in jobs if name not in over]
     for name in left:  # all at once: none of them begins while another is waited for
         ask_to_cancel(folder, CancelRequest(name, "by runbus cancel", grace_s))
     for name in left:
         anyio.run(api.cancel, folder, name, "by runbus cancel", grace_s)
-    records = [one for one in read_jobs(folder).values() if one.name in jobs]
+    records = [one for one in _records(folder) if one.name in jobs]
     cancelled = sum(one.state is JobState.CANCELLED and one.name in left for one in records)
     told = "1 job" if cancelled == 1 else f"{cancelled:,} jobs"
-    totals = Totals.of(not_removed(folder, records)).text()
+    totals = Totals.of(records).text()
     click.echo(f"{os.path.basename(folder)}: {told} cancelled; {totals}")
     return ExitStatus.OK
 
 
 def cancel(folder: str, job: str | None, grace_s: float) -> ExitStatus:
     """End a job, or all of an experiment, and wait for that."""
-    before = read_jobs(folder)
+    over = _ended(folder)
     try:
         is_needed = anyio.run(api.cancel, folder, job, "by runbus cancel", grace_s)
     except KeyboardInterrupt:
@@ -185,18 +184,27 @@ def cancel(folder: str, job: str | None, grace_s: float) -> ExitStatus:
     if not is_needed:
         sys.stderr.write("it has ended already\n")
         return ExitStatus.OK
-    over = {name for name, record in before.items() if record.state.is_terminal}
-    after = read_jobs(folder)
-    ended = [record for name, record in after.items() if name not in over]
+    after = _records(folder)
+    ended = [record for record in after if record.name not in over]
     if job is None:
         cancelled = sum(record.state is JobState.CANCELLED for record in ended)
-        totals = Totals.of(not_removed(folder, after.values())).text()
+        totals = Totals.of(after).text()
         jobs = "1 job" if cancelled == 1 else f"{cancelled:,} jobs"
         click.echo(f"{os.path.basename(folder)}: {jobs} cancelled; {totals}")
     else:
         for record in (one for one in ended if one.name == job):
             click.echo(printable(f"{record.name} ({record.run_id}) is {record.state}"))
     return ExitStatus.OK
+
+
+def _records(folder: str) -> list[JobRecord]:
+    """Return where jobs stand, as `api.cancel` sees it: their leader may not have noted an end."""
+    return [status.record for status in job_statuses(folder)]
+
+
+def _ended(folder: str) -> set[str]:
+    """Return the names of the jobs that are over."""
+    return {record.name for record in _records(folder) if record.state.is_terminal}
 
 
 def _report(

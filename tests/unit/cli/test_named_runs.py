@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +14,13 @@ import pytest
 
 import runbus
 from runbus import Command, Job, api
+from runbus._clock import SYSTEM_CLOCK
 from runbus.catalog import find_run, remove_run
 from runbus.cli._app import run_command
-from runbus.experiment import ExperimentDraft
+from runbus.config import Grid
+from runbus.experiment import ExperimentDraft, sweep
+from runbus.jobs import Facts, JobStore, intend, read_requests
+from runbus.testing._waiting import wait_until
 
 if TYPE_CHECKING:
     from runbus.experiment import StoredExperiment
@@ -154,3 +159,39 @@ def test_what_failed_is_shown_before_what_was_cancelled(
     captured = capsys.readouterr()
     assert "this is j1 (" in captured.err
     assert captured.err.endswith("), the first that failed\n")
+
+
+@pytest.mark.parametrize("of", ["job", "batch", "sweep"])
+def test_an_end_that_its_leader_has_not_noted_yet_is_told_by_the_command_that_asked_for_it(
+    of: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = sweep(Command(("true",)), Grid({"n": [1]}), name="s")
+    stored = ExperimentDraft("p", jobs).prepare()
+    (spec,) = stored.specs
+    store = JobStore(stored.folder)  # as its leader has
+    facts = Facts(SYSTEM_CLOCK)
+    intend(store, stored.specs)
+    store.record(facts.submitted(spec, "h"))
+    store.record(facts.cancel_requested(spec, "by runbus cancel"))
+
+    def end() -> None:
+        wait_until(lambda: read_requests(stored.folder))
+        folder = Path(spec.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        began = {"pid": 2**22 + 1, "start": 1, "boot": "b", "host": "h", "uptime": 1.0}
+        ended = {"status": 143, "signal": 15, "reason": "", "user": "0m0s", "sys": "0m0s"}
+        (folder / "pid.json").write_text(json.dumps(began))
+        (folder / "exit.json").write_text(json.dumps(ended | {"uptime": 1.0}))
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    status = run_command(["cancel", {"job": spec.name, "batch": stored.id, "sweep": "s"}[of]])
+    ending.join(120)
+    store.close()
+
+    assert status == 0
+    if of == "job":
+        assert capsys.readouterr().out == f"{spec.name} ({spec.run_id}) is CANCELLED\n"
+    else:
+        told = f"{stored.id}: 1 job cancelled; 1 of 1 done, 1 cancelled\n"
+        assert capsys.readouterr().out == told
