@@ -11,7 +11,7 @@ from runbus.api._status import folder_of
 from runbus.catalog import find_job
 from runbus.errors import UsageError
 from runbus.experiment import ExperimentDraft, jobs_to_rerun, jobs_to_retry, kept_code
-from runbus.jobs import merged, read_jobs, read_settings
+from runbus.jobs import current_record, merged, read_jobs, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,7 +94,7 @@ def retry(
     asked, jobs = jobs_to_retry(folder, failed_only=failed_only)
     if not jobs:
         name = os.path.basename(folder)
-        known = read_jobs(folder).values()
+        known = [current_record(folder, one) for one in read_jobs(folder).values()]
         still = len(asked.jobs) - sum(one.state.is_terminal for one in known)
         if not still:
             all_fine = "no job of it has failed" if failed_only else "every job of it has succeeded"

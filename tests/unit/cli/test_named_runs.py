@@ -161,6 +161,28 @@ def test_what_failed_is_shown_before_what_was_cancelled(
     assert captured.err.endswith("), the first that failed\n")
 
 
+def leave_exit(folder: Path, status: int) -> None:
+    """Leave what a job's wrapper leaves, of which its leader has noted nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    began = {"pid": 2**22 + 1, "start": 1, "boot": "b", "host": "h", "uptime": 1.0}
+    ended = {"status": status, "signal": None, "reason": "", "user": "0m0s", "sys": "0m0s"}
+    (folder / "pid.json").write_text(json.dumps(began))
+    (folder / "exit.json").write_text(json.dumps(ended | {"uptime": 1.0}))
+
+
+def test_a_success_that_its_leader_has_not_noted_yet_leaves_nothing_to_retry(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stored = intended(0)
+    store = JobStore(stored.folder)  # as its leader has
+    store.record(Facts(SYSTEM_CLOCK).submitted(stored.specs[0], "h"))
+    store.close()
+    leave_exit(Path(stored.specs[0].folder), 0)
+
+    assert run_command(["retry", stored.id]) == 2
+    assert "every job of it has succeeded" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("of", ["job", "batch", "sweep"])
 def test_an_end_that_its_leader_has_not_noted_yet_is_told_by_the_command_that_asked_for_it(
     of: str, capsys: pytest.CaptureFixture[str]
@@ -176,12 +198,7 @@ def test_an_end_that_its_leader_has_not_noted_yet_is_told_by_the_command_that_as
 
     def end() -> None:
         wait_until(lambda: read_requests(stored.folder))
-        folder = Path(spec.folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        began = {"pid": 2**22 + 1, "start": 1, "boot": "b", "host": "h", "uptime": 1.0}
-        ended = {"status": 143, "signal": 15, "reason": "", "user": "0m0s", "sys": "0m0s"}
-        (folder / "pid.json").write_text(json.dumps(began))
-        (folder / "exit.json").write_text(json.dumps(ended | {"uptime": 1.0}))
+        leave_exit(Path(spec.folder), 143)
 
     ending = threading.Thread(target=end)
     ending.start()
