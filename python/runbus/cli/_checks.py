@@ -238,13 +238,13 @@ def _open_checks(folder: str) -> Iterator[Check]:
     """Say if an experiment has unfinished jobs, and nothing is heard of a leader."""
     name = os.path.basename(folder)
     try:
+        leader = leader_of(folder)  # first: what it recorded last is then there to be read
         states = [status.record.state for status in job_statuses(folder)]
         unfinished = sum(not state.is_terminal for state in states)
-        leader = leader_of(folder) if unfinished else None
     except (FileUnreadable, JournalError) as error:
         yield Check(f"experiment {name}", False, str(error), f"move {folder} out of the home")
         return
-    if leader is not None and leader.is_silent:
+    if unfinished and leader is not None and leader.is_silent:
         again = f"kill -CONT {leader.pid} lets it continue; " if leader.is_stopped else ""
         advice = f"{again}runbus attach leads on after {TAKE_OVER_S:.0f} s of silence"
         yield Check(f"experiment {name}", False, str(leader), advice)

@@ -6,17 +6,20 @@ import os
 import re
 import sys
 import time
+from types import FrameType
 from typing import Any
 
 import pytest
 
 from runbus import Command, Job
+from runbus._clock import SYSTEM_CLOCK
 from runbus._home import Home
+from runbus.catalog import job_statuses
 from runbus.cli._app import run_command
 from runbus.cli._totals import Totals
 from runbus.events import JobEnded, JobIntended, JobStarted, JobSubmitted
 from runbus.experiment import ExperimentDraft, StoredExperiment
-from runbus.jobs import JobStore
+from runbus.jobs import End, Facts, JobState, JobStore, intend, leader_of
 
 from .terminal import check_golden, watch
 
@@ -149,6 +152,31 @@ def test_doctor_finds_nothing_wrong_with_a_batch_that_was_handed_over_a_moment_a
     let_it_lie(stored)
     run_command(["doctor"])
     assert f"1 of 1 jobs of {stored.id}, and no process leads it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["status", "doctor"])
+def test_a_batch_that_ends_while_one_looks_at_it_is_not_left_to_the_user(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = ExperimentDraft("p", [Job(name="a", task=Command(("true",)))]).prepare()
+    (spec,) = stored.specs
+    facts, store = Facts(SYSTEM_CLOCK), JobStore(stored.folder)  # as its leader has
+    intend(store, stored.specs)
+    end = facts.ended(spec, End(JobState.SUCCEEDED, "", None))
+    looks = (job_statuses.__code__, leader_of.__code__)
+
+    def end_after_a_look(frame: FrameType, event: str, _arg: object) -> None:
+        if event == "return" and frame.f_code in looks:
+            sys.setprofile(None)
+            store.record(end)
+            store.close()
+
+    sys.setprofile(end_after_a_look)
+    run_command([command])
+
+    told = capsys.readouterr()
+    assert "no process leads" not in told.out + told.err
+    assert leader_of(stored.folder) is None
 
 
 def test_a_job_that_never_began_took_no_time(capsys: pytest.CaptureFixture[str]) -> None:
