@@ -16,7 +16,7 @@ from runbus.catalog import job_statuses, survey
 from runbus.config import ExecutorNames, default_plugins, format_size, list_executors
 from runbus.errors import ExperimentNotFound, FileUnreadable, JournalError, RunbusError, os_reason
 from runbus.executors import LocalExecutor
-from runbus.jobs import TAKE_OVER_S, Asked, JobState, is_handed_over, leader_of
+from runbus.jobs import TAKE_OVER_S, Asked, JobState, is_left, leader_of
 from runbus.metrics import BUILD_PROFILE, __version__
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def _open_checks(folder: str) -> Iterator[Check]:
     """Say if an experiment has unfinished jobs, and nothing is heard of a leader."""
     name = os.path.basename(folder)
     try:
-        leader = leader_of(folder)  # first: what it recorded last is then there to be read
+        nobody, leader = is_left(folder), leader_of(folder)  # before where the jobs stand
         states = [status.record.state for status in job_statuses(folder)]
         unfinished = sum(not state.is_terminal for state in states)
     except (FileUnreadable, JournalError) as error:
@@ -248,7 +248,7 @@ def _open_checks(folder: str) -> Iterator[Check]:
         again = f"kill -CONT {leader.pid} lets it continue; " if leader.is_stopped else ""
         advice = f"{again}runbus attach leads on after {TAKE_OVER_S:.0f} s of silence"
         yield Check(f"experiment {name}", False, str(leader), advice)
-    elif unfinished and leader is None and not is_handed_over(folder):
+    elif unfinished and nobody:
         yield Check(
             "unfinished",
             False,

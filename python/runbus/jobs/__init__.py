@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from runbus.jobs._lease import TAKE_OVER_S as TAKE_OVER_S
     from runbus.jobs._lease import Leader as Leader
     from runbus.jobs._lease import is_handed_over as is_handed_over
+    from runbus.jobs._lease import is_left as is_left
     from runbus.jobs._lease import leader_of as leader_of
     from runbus.jobs._lease import note_unled as note_unled
     from runbus.jobs._lease import why_unled as why_unled
@@ -88,6 +89,7 @@ __all__ = [
     "intents",
     "is_handed_over",
     "is_last",
+    "is_left",
     "late_start",
     "leader_of",
     "merged",
@@ -121,6 +123,7 @@ __getattr__, __dir__ = lazy_names(
             "TAKE_OVER_S",
             "Leader",
             "is_handed_over",
+            "is_left",
             "leader_of",
             "note_unled",
             "why_unled",

@@ -41,6 +41,7 @@ __all__ = [
     "Leader",
     "Lease",
     "is_handed_over",
+    "is_left",
     "leader_of",
     "note_unled",
     "passing",
@@ -167,6 +168,15 @@ def is_handed_over(folder: str) -> bool:
         os.close(file)
     is_fresh = claim is not None and claim.is_handed_over and 0 <= age_s < TAKE_OVER_S
     return is_fresh and not why_unled(folder)
+
+
+def is_left(folder: str) -> bool:
+    """Whether no process leads an experiment, and none is about to.
+
+    To be asked before where its jobs stand: what a leader that ends recorded last is then there.
+    """
+    # In this order: whoever was about to lead leads by the second look.
+    return not is_handed_over(folder) and leader_of(folder) is None
 
 
 def note_unled(folder: str, reason: str) -> None:

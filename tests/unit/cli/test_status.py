@@ -179,6 +179,29 @@ def test_a_batch_that_ends_while_one_looks_at_it_is_not_left_to_the_user(
     assert leader_of(stored.folder) is None
 
 
+@pytest.mark.parametrize("command", ["status", "doctor"])
+def test_a_batch_that_is_led_from_now_on_is_not_left_to_the_user(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = ExperimentDraft("p", [Job(name="a", task=Command(("true",)))]).prepare()
+    stored.intend()
+    begun: list[JobStore] = []
+
+    def begin_after_a_look(frame: FrameType, event: str, _arg: object) -> None:
+        if event == "return" and frame.f_code is job_statuses.__code__:
+            sys.setprofile(None)
+            begun.append(JobStore(stored.folder))
+
+    sys.setprofile(begin_after_a_look)
+    run_command([command])
+    (store,) = begun
+    store.close()
+
+    told = capsys.readouterr()
+    assert "no process leads it" not in told.out
+    assert "no process leads these jobs" not in told.err
+
+
 def test_a_job_that_never_began_took_no_time(capsys: pytest.CaptureFixture[str]) -> None:
     stored = ExperimentDraft("p", [Job(name="a", task=Command(("true",)))]).prepare()
     stored.intend()

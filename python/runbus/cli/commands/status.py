@@ -68,10 +68,10 @@ def command(
     experiment, job = _found(batch)
     name, project = os.path.basename(experiment), os.path.basename(os.path.dirname(experiment))
     head = "" if batch == name else f"{name} of {project}"
-    leader = _leader(experiment)  # first: what it recorded last is then there to be read
+    led = _led(experiment)  # before where the jobs stand
     statuses = _look(experiment, job)
     if as_json:
-        _tell_leader(experiment, leader, statuses)
+        _tell_leader(experiment, led, statuses)
         print_json([_described(*one) for one in statuses if _is_wanted(one.record, wanted)])
         return
     while watch and any(not one.record.state.is_terminal for one in statuses):
@@ -80,7 +80,7 @@ def command(
         statuses = _look(experiment, job)
     if watch and sys.stdout.isatty():
         clear_screen()
-    _tell_leader(experiment, leader, statuses)
+    _tell_leader(experiment, led, statuses)
     _print(statuses, wanted, head)
     if job is None:
         _print_best(experiment, statuses)
@@ -127,20 +127,24 @@ def _is_wanted(record: JobRecord, wanted: set[str] | None) -> bool:
     return wanted is None or record.state in wanted
 
 
-def _leader(experiment: str) -> Leader | None:
-    from runbus.jobs import leader_of
+def _led(experiment: str) -> tuple[bool, Leader | None]:
+    """Return whether nobody leads a batch or is about to, and who leads it."""
+    from runbus.jobs import is_left, leader_of
 
-    return leader_of(experiment)
+    return is_left(experiment), leader_of(experiment)
 
 
-def _tell_leader(experiment: str, leader: Leader | None, statuses: Sequence[JobStatus]) -> None:
+def _tell_leader(
+    experiment: str, led: tuple[bool, Leader | None], statuses: Sequence[JobStatus]
+) -> None:
     """Say on standard error if the jobs are led by nobody, or by a process that is silent."""
-    from runbus.jobs import is_handed_over, why_unled
+    from runbus.jobs import why_unled
 
     if statuses and all(one.record.state.is_terminal for one in statuses):
         return
     name = os.path.basename(experiment)
-    if leader is None and is_handed_over(experiment):
+    is_left, leader = led
+    if leader is None and not is_left:
         sys.stderr.write("these jobs were handed over a moment ago: no process leads them yet\n")
     elif leader is None:
         because = f" ({printable(why)})" if (why := why_unled(experiment)) else ""
