@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from tests.processes import processes_with
 
+from runbus._home import ENV_ATTEMPT, ENV_RESULT, ENV_RUN, ENV_SAMPLER, ENV_SYSTEM
 from runbus.testing._waiting import wait_until
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the home folder of this test; it does not exist yet."""
     folder = tmp_path / "home"
     monkeypatch.setenv("RUNBUS_HOME", str(folder))
-    monkeypatch.delenv("RUNBUS_RUN", raising=False)
+    # Of what goes on here none is of a job that pytest may be part of, nor sampled as that is.
+    for name in (ENV_ATTEMPT, ENV_RESULT, ENV_RUN, ENV_SAMPLER, ENV_SYSTEM):
+        monkeypatch.delenv(name, raising=False)
     return folder
 
 
