@@ -269,7 +269,7 @@ def test_what_is_held_and_dropped_ends_without_a_word_at_the_exit_too() -> None:
     dropped.__enter__()
     del dropped
     gc.collect()
-    assert ended.wait(40)
+    assert ended.wait(100)
     kept = portal().hold(resource())
     kept.__enter__()
     """

@@ -20,6 +20,7 @@ import pytest
 
 from runbus.abc import JobSpec, Observation, Resources
 from runbus.attempt import observe_folder, render_request, render_script
+from runbus.testing._waiting import PATIENCE_S
 
 TABLE = Path(__file__).parents[3] / "docs" / "concepts" / "wrapper.md"
 WAITS = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
@@ -79,7 +80,7 @@ def ended(launch: Launch) -> Ended:
 @pytest.fixture
 def patience_s(wrapper: list[str]) -> float:
     """How long an end is waited for: of the script it does not come."""
-    return 30.0 if len(wrapper) == 1 else 0.3
+    return PATIENCE_S if len(wrapper) == 1 else 0.3
 
 
 def rows() -> list[str]:

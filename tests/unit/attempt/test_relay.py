@@ -199,7 +199,7 @@ def test_what_a_job_says_when_it_is_told_to_end_is_kept(
     wrapper = launch(tmp_path, "trap 'seq 20000; exit 3' TERM; echo up; while :; do sleep 1; done")
     wait_for_text(tmp_path / "stdout.log", "up")
 
-    subprocess.run([program, "cancel", str(tmp_path), "10"], check=True, timeout=120)
+    subprocess.run([program, "cancel", str(tmp_path), "60"], check=True, timeout=120)
     wrapper.wait(120)
 
     assert (tmp_path / "stdout.log").read_text().splitlines()[-1] == "20000"

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -175,7 +176,7 @@ async def test_a_launcher_that_could_not_be_run_is_lost_without_a_warning(
 
     assert launcher.is_lost
     assert not launcher.has_begun
-    assert not caplog.text
+    assert not [one for one in caplog.records if one.name.startswith("runbus")]
 
 
 SLOW = """#!{python}
@@ -275,9 +276,7 @@ def test_the_launcher_ends_with_its_kernel_and_the_job_goes_on(tmp_path: Path) -
         environment = Path(f"/proc/{pid}/environ").read_bytes()
         leader.kill()
     with open(launcher, closefd=True) as ended:
-        subprocess.run(["tail", f"--pid={pid}", "-f", "/dev/null"], check=True, timeout=120)
-        with pytest.raises(ProcessLookupError):
-            signal.pidfd_send_signal(ended.fileno(), 0)
+        assert select.select([ended], [], [], 120)[0]
     (tmp_path / "go").write_text("\n")
     (record,) = tmp_path.glob("experiments/p/*/jobs/*/1/exit.json")
     wait_until(lambda: record.read_bytes().startswith(b"{"))

@@ -267,7 +267,7 @@ def test_a_job_goes_on_in_a_session_that_is_not_the_shell_s(
     with subprocess.Popen(
         [*shell, "-s"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     ) as process:
-        first, _ = process.communicate(script, 20)
+        first, _ = process.communicate(script, timeout=120)
     assert first == b"\nstarted\n"
     assert (tmp_path / "done").read_text() == "\n"
     assert int((tmp_path / "session").read_text()) != process.pid

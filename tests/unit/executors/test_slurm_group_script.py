@@ -88,11 +88,11 @@ class Cluster:
             for number in range(len(do)):
                 for name in ("asked", "go"):
                     (self.attempt(number) / name).touch()
-            process.wait(60)
+            process.wait(120)
 
     def run(self, *do: str) -> int:
         with self.begun(*do) as process:
-            return process.wait(60)
+            return process.wait(120)
 
     def ask(self, number: int, grace_s: float) -> None:
         """Ask for the end of an attempt, as a kernel does."""
@@ -144,7 +144,7 @@ def test_one_whose_end_is_asked_for_is_ended_with_its_grace_and_no_other(cluster
         process.send_signal(signal.SIGUSR2)
         wait_until(lambda: "{" in (cluster.attempt(1) / "exit.json").read_text())
         (cluster.attempt(0) / "go").touch()
-        assert process.wait(60) == 143
+        assert process.wait(120) == 143
 
     assert cluster.asked(1) == ["4.000"]
     assert cluster.asked(0) == []
@@ -189,7 +189,7 @@ def test_one_whose_end_was_asked_for_ends_no_other(cluster: Cluster) -> None:
     with cluster.begun(cancelled, UNTIL_TOLD) as process:
         wait_until(lambda: cluster.seconds > 100)
         (cluster.attempt(1) / "go").touch()
-        assert process.wait(60) == 143
+        assert process.wait(120) == 143
 
     assert not (cluster.attempt(1) / "cancel").exists()
 
@@ -204,7 +204,7 @@ def test_another_job_of_slurm_for_the_same_attempts_does_nothing(cluster: Cluste
         for number in range(2):
             assert not (cluster.attempt(number) / "cancel").exists()
             (cluster.attempt(number) / "go").touch()
-        assert (again.returncode, process.wait(60)) == (75, 0)
+        assert (again.returncode, process.wait(120)) == (75, 0)
 
 
 class Full(Commands):
