@@ -72,6 +72,9 @@ _ROOM_BYTES = 16 << 10
 _NO_ROOM = 126
 """What the wrapper exits with where the disk has no room for its records."""
 
+_CLAIMED = 75
+"""What it exits with where another one has claimed its job's folder."""
+
 _SCARCE = {errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """What there may be enough of later: files, processes, memory."""
 
@@ -126,6 +129,7 @@ class LocalExecutor(Executor):
         self._wrappers: dict[str, int] = {}
         self._max_rss: dict[int, int] = {}
         self._roomless: set[int] = set()
+        self._refused: set[int] = set()
         self._running: dict[str, Observation] = {}
         self._pulses: dict[str, Pulse] = {}
 
@@ -306,7 +310,11 @@ class LocalExecutor(Executor):
         return names
 
     def _observe(self, ref: JobRef) -> Observation | None:
-        wrapper = self._wrappers.get(ref.folder)
+        if (wrapper := self._wrappers.get(ref.folder)) in self._refused:
+            # Another runs the job, as one of a launcher that was gone before it could say so: it is
+            # followed by its records.
+            del self._wrappers[ref.folder]
+            wrapper = None
         if wrapper in self._pidfds or (self._launcher and wrapper in self._launcher.alive):
             return self._observe_watched(ref.folder)
         gone = wrapper is not None or not is_running(ref.folder)
@@ -352,7 +360,7 @@ class LocalExecutor(Executor):
         return self if event.name == self.name else None
 
     def _launched_ended(self, pid: int, status: int) -> None:
-        self._note_roomless(pid, status)
+        self._note_status(pid, status)
         self._changes.note()
 
     def _launcher_lost(self, pids: list[int]) -> None:
@@ -360,9 +368,10 @@ class LocalExecutor(Executor):
         for pid in pids:
             self._watch(pid, self._note_end)
 
-    def _note_roomless(self, pid: int, status: int) -> None:
-        if os.waitstatus_to_exitcode(status) == _NO_ROOM:
-            self._roomless.add(pid)
+    def _note_status(self, pid: int, status: int) -> None:
+        code = os.waitstatus_to_exitcode(status)
+        if code in {_NO_ROOM, _CLAIMED}:
+            (self._roomless if code == _NO_ROOM else self._refused).add(pid)
 
     def _watch(self, pid: int, when_ended: Callable[[int], None]) -> None:
         """Have the end of a process call something, without a thread."""
@@ -386,7 +395,7 @@ class LocalExecutor(Executor):
             # The process that started this one ignores SIGCHLD: children are reaped unseen.
             self._changes.note()
             return
-        self._note_roomless(pid, status)
+        self._note_status(pid, status)
         # Of the wrapper and all that it waited for.
         self._max_rss[pid] = used.ru_maxrss
         self._changes.note()

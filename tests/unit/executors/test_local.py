@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -12,7 +13,9 @@ import pytest
 from msgspec.structs import replace
 
 from runbus.abc import JobRef, JobSpec, Observation
+from runbus.attempt import render_request, wrapper_program
 from runbus.executors import LocalExecutor
+from runbus.testing._waiting import until
 
 
 def job_in(folder: Path, *argv: str) -> JobSpec:
@@ -35,6 +38,28 @@ async def end_of(executor: LocalExecutor, job: JobSpec) -> Observation:
         while (seen := (await executor.observe([ref]))[ref]).phase != "ended":
             await executor.wait_for_change(1)
     return seen
+
+
+async def test_a_job_that_another_wrapper_runs_already_is_followed_to_its_end(
+    tmp_path: Path,
+) -> None:
+    """As one that a launcher had started when it was killed, and could not tell of any more."""
+    os.mkfifo(tmp_path / "go")
+    job = job_in(tmp_path, "sh", "-c", "read -r _ <go; exit 7")
+    program = wrapper_program()
+    assert program is not None
+    (tmp_path / "request").write_bytes(render_request(job))
+    other = await asyncio.create_subprocess_exec(program, "run", tmp_path, start_new_session=True)
+    await until((tmp_path / "pid.json").exists)
+    with closing(LocalExecutor()) as executor:
+        ref = await executor.submit(executor.plan(job))
+        assert await executor.wait_for_change(120)  # the second wrapper has ended
+        assert (await executor.observe([ref]))[ref].phase == "running"
+
+        (tmp_path / "go").write_text("\n")
+        assert await executor.wait_for_change(120)
+        await other.wait()
+        assert (await executor.observe([ref]))[ref].exit_code == 7
 
 
 LAUNCHER = """
