@@ -89,8 +89,13 @@ impl Reach {
     }
 
     /// Ask everything to end; what is stopped continues, to hear it.
+    ///
+    /// What began first hears it first, whatever the numbers are: a shell that saw its child end before
+    /// would take that for an end by itself.
     pub(crate) fn terminate(&self) {
-        for process in self.all_members() {
+        let mut members = self.all_members();
+        members.sort_by_key(|process| (process.start, process.pid != self.job.pid));
+        for process in members {
             os::signal(process, libc::SIGTERM);
             os::signal(process, libc::SIGCONT);
         }

@@ -173,6 +173,43 @@ def test_a_child_in_a_group_of_its_own_ends_too(
     assert not is_alive(child)
 
 
+LOW_NUMBERS = """
+echo 2000 >/proc/sys/kernel/ns_last_pid || exit 77
+"$1" run "$2" &
+until [ -e "$2/up" ]; do sleep 0.01; done
+"$1" cancel "$2" 600
+wait
+"""
+FIRST_OF_MANY = """
+trap 'exit 9' TERM
+echo 100 >/proc/sys/kernel/ns_last_pid
+sleep 600 &
+first=$!
+for _ in $(seq 300); do sleep 600 & done
+# What is still a part of this shell hears no TERM.
+until [ "$(cat /proc/[0-9]*/comm | grep -c sleep)" -eq 301 ]; do sleep 0.01; done
+[ "$first" -lt $$ ] && : >up
+wait "$first"
+"""
+
+
+def test_a_job_hears_of_its_end_before_what_it_has_started_whatever_their_numbers(
+    program: str, tmp_path: Path
+) -> None:
+    """The numbers of processes begin again, soon where they are few: in a container, say."""
+    request = render_request(job_in(tmp_path, "sh", "-c", FIRST_OF_MANY))
+    (tmp_path / "request").write_bytes(request)
+    alone = ["unshare", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    words = [*alone, "sh", "-c", LOW_NUMBERS, "sh", program, str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, timeout=120, check=False)
+    if done.returncode == 77 or b"unshare" in done.stderr:
+        pytest.skip(f"this machine lets nobody say which numbers are next: {done.stderr!r}")
+
+    seen = observe_folder(str(tmp_path))
+    assert seen is not None
+    assert (seen.exit_code, seen.signal) == (9, None)
+
+
 ORPHAN = """
 import os, signal, sys
 told, tells = os.pipe()
