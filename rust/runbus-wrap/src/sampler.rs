@@ -12,8 +12,10 @@ use crate::request::Request;
 
 /// A job that is over within so many seconds is not sampled.
 const AFTER: f64 = 1.0;
-/// How long a program that hangs in a driver is waited for, in milliseconds; and one that was killed.
+/// How long a program that hangs in a driver is waited for, in milliseconds; and one that was killed
+/// and does not hang, so many times as long: on a machine that is busy its end takes a while.
 const PATIENCE: i32 = 200;
+const DYING: u32 = 25;
 
 /// What it is told of the job's environment: the rest is not its business, least of all secrets.
 const TOLD: [&[u8]; 13] = [
@@ -146,10 +148,11 @@ impl Sampler {
     /// Have it end, and with it what it writes.
     pub(crate) fn end(&mut self) -> Option<Beside> {
         if let Self::Alive(pid, pipe) = *self {
-            for signal in [libc::SIGTERM, libc::SIGKILL] {
+            for (signal, looks) in [(libc::SIGTERM, 1), (libc::SIGKILL, DYING)] {
                 // SAFETY: the call takes numbers; the process is this one's child.
                 unsafe { libc::kill(pid, signal) };
-                if os::is_readable(pipe, PATIENCE) {
+                let mut rounds = (0..looks).take_while(|round| *round == 0 || !hangs(pid));
+                if rounds.any(|_| os::is_readable(pipe, PATIENCE)) {
                     return self.reap();
                 }
             }
@@ -159,4 +162,9 @@ impl Sampler {
         *self = Self::None;
         None
     }
+}
+
+/// Whether a process waits for a device, so that no signal reaches it.
+fn hangs(pid: i32) -> bool {
+    os::stat(pid).is_some_and(|stat| stat.state == b'D')
 }
