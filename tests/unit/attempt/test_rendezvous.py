@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from runbus import Command, Job, Kernel, LocalExecutor
+from runbus._ids import new_experiment_id
 from runbus.abc import JobSpec, Resources
 from runbus.attempt import MEETING_PORTS, at_a_free_port, on_one_node, rendezvous
 from runbus.experiment import ExperimentDraft
@@ -81,9 +82,13 @@ def test_a_second_port_at_which_somebody_listens_is_left_alone_too() -> None:
 
 
 def _taken(family: int = socket.AF_INET) -> tuple[JobSpec, socket.socket]:
-    """Return a job, and what listens at its port: some may be taken by others."""
+    """Return a job, and what listens at its port: some may be taken by others.
+
+    The jobs of each call have ports of their own: another process may run such a test, too.
+    """
+    experiment = new_experiment_id()
     for number in range(1, 100):
-        job = spec(number)
+        job = spec(number, experiment=experiment)
         listener = socket.socket(family)
         try:
             listener.bind(("", port(job)))
