@@ -126,6 +126,10 @@ def test_a_lead_is_handed_over_only_by_a_leader_that_gave_it_back_a_moment_ago(
     slowly = time.time() - TAKE_OVER_S / 2
     os.utime(leader, (slowly, slowly))
     assert is_handed_over(folder)  # as to one that takes long to start
+    untouched(tmp_path, -5)
+    assert is_handed_over(folder)  # by a clock that is ahead of this one
+    untouched(tmp_path, -2 * TAKE_OVER_S)
+    assert not is_handed_over(folder)  # which tells nothing
     os.utime(leader, (1, 1))
     assert not is_handed_over(folder)  # that is long ago
     leader.write_bytes(led)
