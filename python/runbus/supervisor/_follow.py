@@ -101,7 +101,8 @@ class Follower:
             await self._feed.end(self._spec(self._records[fact.job]), fact)
         self._fold(fact)
         if isinstance(fact, JobSubmitted | JobRequeued):
-            self._feed.open(self._spec(self._records[fact.job]))
+            # Its leader may have noted by now how far it has come with its output.
+            self._feed.open(self._spec(self._records[fact.job]), is_new=True)
         await self._bus.publish(fact)
         if isinstance(fact, JobStarted):
             self._begin(self._records[fact.job])

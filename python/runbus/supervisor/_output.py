@@ -41,19 +41,28 @@ class JobOutput:
         stragglers: Who serves the readers that stand still.
         check_lead: Raises if this process does not lead the experiment any more; None for one that
             only follows, and notes nothing.
+        is_new: Whether nothing was handed on here before, whatever its leader has noted.
     """
 
     def __init__(
-        self, job: JobSpec, bus: Bus, clock: Clock, stragglers: Stragglers, check_lead: CheckLead
+        self,
+        job: JobSpec,
+        bus: Bus,
+        clock: Clock,
+        stragglers: Stragglers,
+        check_lead: CheckLead,
+        *,
+        is_new: bool = False,
     ) -> None:
         self._job = job
         self._bus = bus
         self._stragglers = stragglers
         self._marks = LogMarks(job.folder, clock)
-        # Where the leader before stopped: lines since the last mark are handed on again.
         self._logs = tails_of(job)
-        for tail, offset in zip(self._logs.values(), self._marks.last, strict=True):
-            tail.offset = offset
+        if not is_new:
+            # Where the leader before stopped: lines since the last mark are handed on again.
+            for tail, offset in zip(self._logs.values(), self._marks.last, strict=True):
+                tail.offset = offset
         self._check_lead = check_lead
         self._behind: dict[Mailbox, tuple[_Logs, CatchUp]] = {}
 

@@ -67,10 +67,15 @@ class RunFeed:
         self._records.notice()
         return self._bus.has_readers(LogLines)
 
-    def open(self, job: JobSpec) -> None:
-        """A backend has an attempt of the job: what was written of it before comes first."""
+    def open(self, job: JobSpec, *, is_new: bool = False) -> None:
+        """A backend has an attempt of the job: what was written of it before comes first.
+
+        Args:
+            job: The job, as of that attempt.
+            is_new: Whether all that it prints is told, however far its leader has come with that.
+        """
         self._outputs[job.name] = JobOutput(
-            job, self._bus, self._clock, self._stragglers, self._check_lead
+            job, self._bus, self._clock, self._stragglers, self._check_lead, is_new=is_new
         )
         self._records.follow(job)
 

@@ -17,7 +17,7 @@ from runbus import LocalExecutor
 from runbus._clock import SYSTEM_CLOCK, AlarmClock
 from runbus._home import ENV_RUN
 from runbus.abc import JobSpec, RetryPolicy
-from runbus.attempt import Journal
+from runbus.attempt import Journal, LogMarks
 from runbus.events import (
     Event,
     JobEnded,
@@ -199,6 +199,9 @@ async def test_a_follower_that_looks_late_is_told_all_output_before_the_end(
     store = JobStore(str(tmp_path))
     intend(store, [job])
     await anyio.Path(job.folder, "stdout.log").write_bytes(b"begun\nthe end")
+    marks = LogMarks(job.folder, clock)
+    await clock.advance(1)
+    marks.note(6, 0)  # as a leader does that is a second ahead
     async with (
         Kernel() as leading,
         Kernel(plugins=[plugin]) as following,
@@ -240,7 +243,8 @@ async def test_a_follower_that_comes_late_is_told_what_running_jobs_print_and_wh
         anyio.create_task_group() as group,
     ):
         jobs = [over, runs, waits]
-        supervisor = Supervisor(leading.bus, {"a": backend}, store)
+        # By a clock that stands still: it notes nothing of what it has handed on.
+        supervisor = Supervisor(leading.bus, {"a": backend}, store, clock=FakeClock())
         with anyio.fail_after(120):
             await anyio.Path(runs.folder, "stdout.log").write_bytes(b"early\n")
             run = functools.partial(supervisor.run, jobs, max_parallel=1)
