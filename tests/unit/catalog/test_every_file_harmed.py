@@ -123,6 +123,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("RUNBUS_HOME", str(folder / "home"))
         # A job that takes more than a second would have a second journal: that of its machine.
         patch.setenv("RUNBUS_SYSTEM", "0")
+        patch.chdir(folder)  # no git writes there while it is copied
         numbers = ",".join(map(str, range(len(OF_JOBS) + 1)))
         words = ["run", str(script), "--sweep", f"x={numbers}", "--max-parallel", "20"]
         assert run_command(words) == 0

@@ -7,7 +7,6 @@ import math
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -19,9 +18,8 @@ RUNBUS = os.path.join(os.path.dirname(sys.executable), "runbus")
 
 
 @pytest.fixture(autouse=True)
-def runs(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def runs() -> None:
     """Make three runs; the last has logged no number."""
-    monkeypatch.chdir(tmp_path)  # where there is no git
     for name, values in [("a", [3.0, 1.0, 2.0]), ("b", [4.0, 0.5, 9.0, 6.0])]:
         with runbus.init("p", name, config={"lr": 0.1}) as run:
             for step, value in enumerate(values):

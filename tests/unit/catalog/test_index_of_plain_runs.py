@@ -24,12 +24,6 @@ from runbus.metrics import RunInfo, make_run_folder
 ODD: dict[str, Any] = {"nan": float("nan"), "big": 2**70, "text": "ü\ud800", "deep": [{"a": (1,)}]}
 
 
-@pytest.fixture(autouse=True)
-def _nothing_is_noted_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand outside a repository, where git would say in the background what has changed."""
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.fixture
 def run(home: Path) -> Path:
     """The folder of a run that is over, in a home with an index that has it."""
