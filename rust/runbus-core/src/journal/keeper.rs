@@ -103,6 +103,8 @@ struct Tended {
     has_warned: bool,
     has_recovered: bool,
     dropped: u64,
+    /// How far its records reached once what was lost last had been noticed.
+    lost_at: u64,
     /// When it was last asked whether the file is still there.
     last_look: Instant,
 }
@@ -118,6 +120,7 @@ impl Tended {
             has_warned: false,
             has_recovered: false,
             dropped: 0,
+            lost_at: 0,
             last_look: Instant::now(),
         }
     }
@@ -147,7 +150,10 @@ impl Tended {
         // Its failure is the writer's own when it comes there.
         let _ = writer.prepare(soon.max(least), again);
         drop(guard);
-        self.report(&writer, moved > 0);
+        self.look_at_file(&writer);
+        if let Some(news) = self.news(&writer) {
+            report(&news);
+        }
         if !writer.is_mapped() {
             return Some(UNMAPPED_PAUSE);
         }
@@ -191,7 +197,7 @@ impl Tended {
         Some(every.saturating_sub(self.last_sync.elapsed()))
     }
 
-    fn report(&mut self, writer: &Shared, has_moved: bool) {
+    fn look_at_file(&mut self, writer: &Shared) {
         if self.last_look.elapsed() >= IDLE_PAUSE {
             self.last_look = Instant::now();
             if writer.durability.is_gone() && writer.set_gone() {
@@ -200,20 +206,68 @@ impl Tended {
                 });
             }
         }
+    }
+
+    /// What there is to tell of values that are lost, or kept again.
+    fn news(&mut self, writer: &Shared) -> Option<Report> {
+        // In this order: what was lost before the records came to reach so far is counted.
+        let position = writer.position();
         let dropped = writer.dropped();
         if dropped != self.dropped {
             self.dropped = dropped;
-            if !std::mem::replace(&mut self.has_warned, true) {
-                report(&Report::Dropping {
-                    reason: writer.failure().unwrap_or_default(),
-                });
-            }
-        } else if has_moved && self.has_warned && !std::mem::replace(&mut self.has_recovered, true)
-        {
-            report(&Report::Recovered {
-                path: writer.path().display().to_string(),
-                dropped,
+            // What was written since the position was looked at may have come before the loss.
+            self.lost_at = writer.position();
+            let is_first = !std::mem::replace(&mut self.has_warned, true);
+            return is_first.then(|| Report::Dropping {
+                reason: writer.failure().unwrap_or_default(),
             });
         }
+        let is_kept = self.has_warned && position > self.lost_at;
+        let is_first = is_kept && !std::mem::replace(&mut self.has_recovered, true);
+        is_first.then(|| Report::Recovered {
+            path: writer.path().display().to_string(),
+            dropped,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::durability::Durability;
+    use super::super::shared::Shared;
+    use super::{Report, Tended};
+
+    fn tended() -> (Arc<Shared>, Tended) {
+        let file = tempfile::tempfile().expect("a file");
+        let durability = Durability::new("a.journal".as_ref(), file);
+        let writer = Arc::new(Shared::new(durability, None, 0));
+        let tended = Tended::new(Arc::downgrade(&writer));
+        (writer, tended)
+    }
+
+    #[test]
+    fn what_was_written_before_the_loss_is_not_taken_for_the_end_of_it() {
+        let (writer, mut tended) = tended();
+        writer.publish(100);
+        assert_eq!(tended.news(&writer), None);
+
+        // A fast loop fills the disk between two looks.
+        writer.publish(200);
+        writer.drop_values(1, "full");
+        let reason = "full".to_owned();
+        assert_eq!(tended.news(&writer), Some(Report::Dropping { reason }));
+        assert_eq!(tended.news(&writer), None);
+        writer.drop_values(1, "full");
+        assert_eq!(tended.news(&writer), None);
+        assert_eq!(tended.news(&writer), None);
+
+        writer.publish(300);
+        let path = "a.journal".to_owned();
+        let kept = Report::Recovered { path, dropped: 2 };
+        assert_eq!(tended.news(&writer), Some(kept));
+        writer.publish(400);
+        assert_eq!(tended.news(&writer), None);
     }
 }

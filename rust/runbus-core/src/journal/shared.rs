@@ -97,13 +97,16 @@ impl Shared {
         pieces.left.extend(left);
     }
 
-    /// Count what was lost.
+    /// Count what was lost, and keep why.
     pub(super) fn drop_values(&self, count: u64, reason: &str) {
-        self.dropped.fetch_add(count, Ordering::Relaxed);
-        let mut failure = lock(&self.failure);
-        if failure.as_deref() != Some(reason) {
-            *failure = Some(reason.to_owned());
+        {
+            let mut failure = lock(&self.failure);
+            if failure.as_deref() != Some(reason) {
+                *failure = Some(reason.to_owned());
+            }
         }
+        // Last, and ordered with the position: who sees it, sees the reason and what came before.
+        self.dropped.fetch_add(count, Ordering::Release);
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -151,7 +154,7 @@ impl Shared {
     }
 
     pub(super) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.dropped.load(Ordering::Acquire)
     }
 
     pub(super) fn failure(&self) -> Option<String> {
