@@ -8,9 +8,11 @@ import sys
 import threading
 
 import pytest
+from tests.processes import is_asleep
 
 import runbus
 from runbus.errors import UsageError
+from runbus.testing._waiting import wait_until
 
 _TASK = """
 import os, signal, sys, time
@@ -49,6 +51,10 @@ def told(
             line = task.stdout.readline()
             assert line
             heard += line
+        if number:
+            # Until it sleeps: what comes between Python's last look for signals and that waits for
+            # the end of it.
+            wait_until(lambda: is_asleep(task.pid))
         task.send_signal(number)
         # What came with the line that was read is in the file's buffer, of which communicate()
         # knows nothing.
