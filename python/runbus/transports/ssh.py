@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SSHTunnel"]
 
-_CONNECTS = 6
-"""How often a connect is tried that the host drops before it says why: too many at once."""
+_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
+"""How long a connect waits at most that the host has dropped: at first, and in the end."""
 
 _JUMPS = 8
 """A longer way leads in a circle."""
@@ -83,7 +83,8 @@ class SSHTunnel(Tunnel):
         config: The configuration file to read instead of `~/.ssh/config`; empty for none.
         agent: Whether to ask the agent for keys.
         keepalive_s: Seconds between signs of life; the third that is missed ends the connection.
-        connect_timeout_s: How long a connect may take, and again the login.
+        connect_timeout_s: How long a connect may take, and again the login; and how long one is
+            tried again that the host drops, because too many log in at once.
         file_timeout_s: How long a request about a file may take before sftp counts as stuck.
         max_sessions: How many sessions to open at a time; OpenSSH allows ten.
     """
@@ -274,18 +275,21 @@ class SSHTunnel(Tunnel):
         """Return a new connection, for which the caller answers. Used by tunnels through this one.
 
         A host that takes only so many unfinished logins at a time (MaxStartups) drops the others:
-        such a connect is tried again, at a random moment.
+        such a connect is tried again, at a random moment. For how long they do is not known: where
+        a login is slow, it is as long as the logins of all the others take.
         """
-        for attempt in range(_CONNECTS):
+        loop = asyncio.get_running_loop()
+        give_up_at, pause_s = loop.time() + self._connect_timeout_s, _PAUSE_S
+        while True:
             try:
                 return await self._connect_once()
             except ConnectionLost as error:
                 cause = error.__cause__
                 dropped = isinstance(cause, (asyncssh.ConnectionLost, ConnectionResetError))
-                if not dropped or attempt == _CONNECTS - 1:
+                if not dropped or loop.time() > give_up_at:
                     raise
-            await asyncio.sleep(random.uniform(0, 0.1 * 2**attempt))
-        raise AssertionError("the last attempt returns or raises")
+            await asyncio.sleep(random.uniform(0, pause_s))
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     async def connection(self) -> asyncssh.SSHClientConnection:
         """Return the connection that this tunnel uses, connecting first if there is none."""
