@@ -237,7 +237,9 @@ def test_a_parent_that_leaves_no_record_leaves_the_decision_to_who_leads(batch: 
     batch.job("p", executor="later")
     batch.job("rescue", depends_on=[{"job": "p", "when": "afternotok"}])
     leader = batch.submit()
-    (number,) = [one for one in batch.numbers() if "(BeginTime)" in batch.said(one)]
+    (number,) = wait_until(
+        lambda: [one for one in batch.numbers() if "(BeginTime)" in batch.said(one)]
+    )
     batch.slurm.ask("scancel", number)
     leader.communicate(timeout=120)
 
