@@ -144,12 +144,13 @@ def test_the_bound_of_an_array_holds_although_its_leader_is_killed(
     finally:
         leader.kill()
         leader.wait()
-    waiting = slurm.ask("squeue", "-h", "-r", "-t", "PD", "-o", "%r").split()
+    # Slurm says why only when it has tried to begin one more.
+    why = ("squeue", "-h", "-r", "-t", "PD", "-o", "%r")
+    wait_until(lambda: slurm.ask(*why).split() == ["JobArrayTaskLimit"] * 3)
     array.go.touch()
 
     done = array.command("attach")
 
-    assert waiting == ["JobArrayTaskLimit"] * 3
     assert done.returncode == 0, done.stdout + done.stderr
     assert array.said() == {f"train[{n}]": f"{n} 5 1 9 2" for n in (1, 3, 5, 7, 9)}
     assert array.most() == 2
