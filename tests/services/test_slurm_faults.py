@@ -170,7 +170,7 @@ async def test_a_job_is_warned_before_its_time_is_over_and_then_ended_by_slurm(
     async with Harness(make, str(tmp_path / "here")) as harness:
         ref = await harness.submit(harness.shell(script))
         await harness.output(ref, b"up")
-        (number,) = slurm.running()
+        number = number_of(tmp_path, 1)
         slurm.ask("scontrol", "update", f"JobId={number}", "EndTime=now+40")
         # The controller looks at the time twice a minute, and gives ten seconds after TERM.
         seen = await seen_in(harness, ref, "ended", 150)
@@ -180,15 +180,15 @@ async def test_a_job_is_warned_before_its_time_is_over_and_then_ended_by_slurm(
 
 
 async def test_a_job_that_an_administrator_puts_back_into_the_queue_counts_as_preempted(
-    harness: Harness, slurm: Slurm
+    harness: Harness, slurm: Slurm, tmp_path: Path
 ) -> None:
     ref = await harness.submit(harness.shell("echo up; exec sleep 600"))
     await harness.output(ref, b"up")
-    (number,) = slurm.running()
+    number = number_of(tmp_path, 1)
     slurm.ask("scontrol", "update", f"JobId={number}", "Requeue=1")
     slurm.ask("scontrol", "requeue", number)
 
-    seen = await seen_in(harness, ref, "preempted", 60)
+    seen = await seen_in(harness, ref, "preempted", 120)
 
     assert seen.reason == "put back into Slurm's queue by somebody"
     # It would begin again there, in a folder whose attempt has ended.
@@ -196,16 +196,18 @@ async def test_a_job_that_an_administrator_puts_back_into_the_queue_counts_as_pr
     await anyio.to_thread.run_sync(wait_until, lambda: "PENDING" not in slurm.ask(*waiting))
 
 
-async def test_a_job_whose_machine_is_gone_for_good_is_lost(harness: Harness, slurm: Slurm) -> None:
+async def test_a_job_whose_machine_is_gone_for_good_is_lost(
+    harness: Harness, slurm: Slurm, tmp_path: Path
+) -> None:
     ref = await harness.submit(harness.shell("echo up; exec sleep 600"))
     await harness.output(ref, b"up")
-    (number,) = slurm.running()
+    number = number_of(tmp_path, 1)
     node = int(slurm.ask("squeue", "-h", "-j", number, "-o", "%N").strip().removeprefix("node"))
     slurm.kill_node(node)
     slurm.kill_job(number, with_steps=True)
     slurm.ask("scontrol", "update", f"NodeName=node{node}", "State=DOWN", "Reason=burnt")
     try:
-        seen = await seen_in(harness, ref, "gone", 60)
+        seen = await seen_in(harness, ref, "gone", 120)
     finally:
         slurm.start_node(node)
         await anyio.to_thread.run_sync(wait_until, lambda: is_up(slurm, node))
@@ -222,7 +224,10 @@ def code_in_accounts(slurm: Slurm, tmp_path: Path) -> str:
 
 
 def number_of(tmp_path: Path, job: int) -> str:
-    """Return what Slurm calls one of several jobs, which are counted from 1."""
+    """Return what Slurm calls one of a test's jobs, which are counted from 1.
+
+    Those that run are not asked for: one of another test may still be on its way out.
+    """
     (number,) = tmp_path.glob(f"far/*/jobs/{job}-*/1/slurm.id")
     return number.read_text().strip()
 

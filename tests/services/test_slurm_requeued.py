@@ -92,12 +92,25 @@ class Batch:
         (log,) = [*self.folder.glob(f"far/*/jobs/*/{attempt}/stdout.log"), None][:1]
         return log.read_text() if log else ""
 
-    def put_back(self) -> None:
-        """Do what an administrator does, once the job is seen to run."""
+    def until_it_runs(self) -> None:
+        """Wait until the job is seen to run, and has written that it does."""
         self.until("RUNNING", 1)
-        (number,) = self.slurm.running()
-        self.node = self.slurm.ask("squeue", "-h", "-j", number, "-o", "%N").strip()
-        self.slurm.ask("scontrol", "requeue", number)
+        wait_until(lambda: self.start_of(1))
+
+    def number(self) -> str:
+        """Return what Slurm calls the job: of another test's one may still be on its way out."""
+        (path,) = self.folder.glob("far/*/jobs/*/1/slurm.id")
+        return path.read_text().strip()
+
+    def put_back(self) -> None:
+        """Do what an administrator does, once the job runs."""
+        self.until_it_runs()
+        self.node = self.slurm.ask("squeue", "-h", "-j", self.number(), "-o", "%N").strip()
+        self.slurm.ask("scontrol", "requeue", self.number())
+
+    def is_among(self, states: str) -> bool:
+        """Whether Slurm has the job in one of some states."""
+        return self.number() in self.slurm.ask("squeue", "-h", "-t", states, "-o", "%A").split()
 
     def begins_again(self) -> None:
         """Have it begun now, instead of in two minutes, and wait until it has."""
@@ -150,7 +163,7 @@ def test_one_that_is_put_back_goes_on_as_its_next_attempt(batch: Batch) -> None:
 def test_one_that_is_preempted_goes_on_while_nobody_leads_it(batch: Batch) -> None:
     batch.write("low", ", exclusive: true")
     with batch.leads("submit", "batch.yaml"):
-        batch.until("RUNNING", 1)
+        batch.until_it_runs()
     take_machine(batch.slurm)
     batch.go.touch()
     batch.begins_again()
@@ -165,8 +178,8 @@ def test_one_that_is_preempted_goes_on_while_nobody_leads_it(batch: Batch) -> No
 def test_one_whose_machine_is_gone_waits_for_another(batch: Batch) -> None:
     batch.write()
     with batch.leads("submit", "batch.yaml") as leader:
-        batch.until("RUNNING", 1)
-        (number,) = batch.slurm.running()
+        batch.until_it_runs()
+        number = batch.number()
         name = batch.slurm.ask("squeue", "-h", "-j", number, "-o", "%N").strip()
         node = int(name.removeprefix("node"))
         batch.slurm.kill_node(node)
@@ -194,7 +207,7 @@ def test_one_that_waits_to_begin_anew_is_cancelled_for_good(batch: Batch) -> Non
         out, _ = leader.communicate(timeout=120)
 
     assert batch.state() == ("CANCELLED", 2), out
-    assert not batch.slurm.ask("squeue", "-h", "-t", "PD,R").strip()
+    assert not batch.is_among("PD,R")
     assert not batch.start_of(2)
     assert not kept(batch)
 
@@ -205,12 +218,16 @@ def test_one_that_has_ended_by_itself_is_not_begun_anew(batch: Batch) -> None:
     with batch.leads("submit", "batch.yaml") as leader:
         out, _ = leader.communicate(timeout=120)
     assert batch.state() == ("SUCCEEDED", 1), out
-    (number,) = [path.read_text().strip() for path in batch.folder.glob("far/*/jobs/*/1/slurm.id")]
-    batch.slurm.ask("scontrol", "requeue", number)
-    begin_now(batch.slurm)
+    # It has ended for us before it has for Slurm, which puts back none that is on its way out.
+    wait_until(lambda: not batch.is_among("R,CG"))
+    batch.slurm.ask("scontrol", "requeue", batch.number())
 
-    codes = ("sacct", "-n", "-X", "-j", number, "-o", "exitcode")
-    wait_until(lambda: "75:0" in batch.slurm.ask(*codes))
+    def has_refused() -> bool:
+        begin_now(batch.slurm)
+        codes = ("sacct", "-n", "-X", "-j", batch.number(), "-o", "exitcode")
+        return "75:0" in batch.slurm.ask(*codes)
+
+    wait_until(has_refused)
 
     assert not batch.start_of(2)
 
