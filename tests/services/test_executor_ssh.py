@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
+import pwd
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from runbus._core import MetricReader
-from runbus.abc import JobRef, Resources, Timeouts
+from runbus.abc import JobRef, JobSpec, Resources, Timeouts
 from runbus.attempt import read_cuts
 from runbus.errors import ConnectionLost, JobNotStarted, SubmitUnknown
 from runbus.executors import SSHExecutor
+from runbus.executors._choosing import AVOID_S
+from runbus.executors._machine import PATIENCE_S
 from runbus.metrics import RunInfo
 from runbus.packaging import PatternPackager, build_package
 from runbus.testing.conformance.executor import ExecutorContract, ExecutorFactory, Harness
@@ -132,6 +137,17 @@ async def test_a_cancel_reaches_a_host_that_is_out_of_reach_later(
     assert (await harness.end(ref)).seen.signal == 15
 
 
+async def submitted(harness: Harness, job: JobSpec) -> JobRef:
+    """Submit a job as a leader does: where it is unknown what became of it, that is found out."""
+    async with asyncio.timeout(120):
+        while True:
+            with suppress(SubmitUnknown):
+                return await harness.submit(job)
+            with suppress(ConnectionLost):
+                if (ref := await harness.executor.find(job)) is not None:
+                    return ref
+
+
 async def test_a_submit_whose_connection_breaks_runs_the_job_once(
     host: Sshd, tmp_path: Path, remote: Path
 ) -> None:
@@ -141,7 +157,7 @@ async def test_a_submit_whose_connection_breaks_runs_the_job_once(
         first = await harness.run(harness.shell("true"))
         assert first.seen.exit_code == 0
         jobs = [harness.shell("echo ran; sleep 0.05") for _ in range(30)]
-        submits = [asyncio.create_task(harness.submit(job)) for job in jobs]
+        submits = [asyncio.create_task(submitted(harness, job)) for job in jobs]
         for _ in range(8):
             await asyncio.sleep(0.02)
             host.kill_sessions()
@@ -149,6 +165,21 @@ async def test_a_submit_whose_connection_breaks_runs_the_job_once(
 
         assert [one.stdout for one in ended] == [b"ran\n"] * 30
         assert len(attempts(remote)) == 31
+
+
+async def test_a_submit_waits_for_what_others_ask_the_machine_however_long(
+    host: Sshd, tmp_path: Path, remote: Path
+) -> None:
+    tunnel = tunnel_to(host, remote)
+    async with Harness(lambda: SSHExecutor([tunnel]), str(tmp_path / "here")) as harness:
+        await harness.run(harness.shell("true"))
+        asked = asyncio.create_task(tunnel.call(b"sleep %d" % (PATIENCE_S + 1)))
+        await asyncio.sleep(0)  # it asks
+        ended = await harness.run(harness.shell("echo ran"))
+
+        assert asked.done()
+        assert ended.stdout == b"ran\n"
+    assert await asked == (0, b"")
 
 
 async def test_a_job_goes_again_where_it_went_before(
@@ -304,18 +335,25 @@ async def test_a_host_that_was_out_of_reach_is_avoided_and_named(
     hosts: list[Sshd], tmp_path: Path, remote: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     gone, here = hosts[0], hosts[1]
-    gone.stop()
 
     def make() -> SSHExecutor:
         return SSHExecutor([tunnel_to(gone, remote), tunnel_to(here, remote)], slots=2)
 
-    async with Harness(make, str(tmp_path / "here")) as harness:
-        first = await harness.run(harness.shell("true"))
-        gone.start()
-        second = await harness.run(harness.shell("true"))
+    for number in itertools.count():
+        gone.stop()
+        async with Harness(make, str(tmp_path / f"here-{number}")) as harness:
+            began = time.monotonic()
+            first = await harness.run(harness.shell("true"))
+            gone.start()
+            second = await harness.run(harness.shell("true"))
+            took_s, sessions = time.monotonic() - began, gone.sessions()
 
-        assert first.seen.host == second.seen.host == f"root@{here.address}:{here.port}"
-        assert gone.sessions() == []
+        assert first.seen.host == f"root@{here.address}:{here.port}"
+        # It is avoided for so long: on a machine that stalls that may be over by the second job.
+        if took_s < AVOID_S:
+            break
+    assert second.seen.host == first.seen.host
+    assert sessions == []
     assert f"{gone.address}:{gone.port}: connection refused; jobs go to other hosts" in caplog.text
 
 
@@ -369,7 +407,7 @@ async def test_an_end_is_told_although_the_log_cannot_be_copied(
 async def test_a_home_on_the_machine_is_found_wherever_a_path_begins_with_it(
     host: Sshd, tmp_path: Path, place: str
 ) -> None:
-    home = Path.home()
+    home = pwd.getpwuid(0).pw_dir  # of who logs in, whatever HOME is here
     with tempfile.TemporaryDirectory(dir=home) as made:
         path = place.format(Path(made).name)
         (Path(made) / "python").write_text('#!/bin/sh\necho "$@ in $PWD"\n')

@@ -245,16 +245,20 @@ class ShellMachine:
         return True
 
     async def _answer(self, asked: bytes) -> bytes | None:
-        """Ask until there is an answer; None if there is none for a while."""
-        with anyio.move_on_after(PATIENCE_S):
-            pause = 0.1
-            while True:
-                try:
-                    return (await self.tunnel.call(asked))[1]
-                except ConnectionLost:
-                    await anyio.sleep(random.uniform(0, pause))
-                    pause = min(pause * 2, 5.0)
-        return None
+        """Ask until there is an answer; None if one was lost and there is none for a while.
+
+        The wait for others who ask the machine is not counted: nothing is lost by that.
+        """
+        pause, lost_at = 0.1, 0.0
+        while True:
+            try:
+                return (await self.tunnel.call(asked))[1]
+            except ConnectionLost:
+                lost_at = lost_at or time.monotonic()
+                if time.monotonic() > lost_at + PATIENCE_S:
+                    return None
+            await anyio.sleep(random.uniform(0, pause))
+            pause = min(pause * 2, PATIENCE_S)
 
     async def has(self, placement: Placement) -> bool:
         """Whether a job was submitted here.
