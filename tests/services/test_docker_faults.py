@@ -271,7 +271,7 @@ async def test_jobs_on_one_network_find_each_other_by_name(place: Place, network
             harness.job("/usr/bin/python3", "-c", asked, name="my_server")
         )
         await harness.output(server, b"up")
-        told = "import socket; socket.create_connection(('my-server', 7000), 9).sendall(b'hello')"
+        told = "import socket; socket.create_connection(('my-server', 7000), 120).sendall(b'hello')"
         client = await harness.run(harness.job("/usr/bin/python3", "-c", told, name="client"))
 
         assert client.stderr == b""
@@ -286,7 +286,7 @@ async def test_a_published_port_answers_on_the_host(
         asked += "c = s.accept()[0]; c.sendall(b'hello'); s.accept()"
         ref = await harness.submit(harness.job("/usr/bin/python3", "-c", asked))
         await harness.output(ref, b"up")
-        told = "import socket; print(socket.create_connection(('127.0.0.1', 7123), 9).recv(9))"
+        told = "import socket; print(socket.create_connection(('127.0.0.1', 7123), 120).recv(9))"
         done = await asyncio.to_thread(
             subprocess.run,
             [*engine.within, "/usr/bin/python3", "-c", told],
