@@ -141,7 +141,7 @@ async def test_a_component_that_an_administrator_ends_is_told_as_that(
     harness: Harness, tmp_path: Path, slurm: Slurm
 ) -> None:
     one, other = await harness.submit_all(
-        grouped(harness.shell("echo up; exec sleep 60"), harness.shell("echo up; exec sleep 60"))
+        grouped(harness.shell("echo up; exec sleep 600"), harness.shell("echo up; exec sleep 600"))
     )
     for ref in (one, other):
         await harness.output(ref, b"up")
@@ -256,7 +256,7 @@ def test_the_failure_of_one_ends_the_other(
     pair: Callable[[str, str], Batch], tmp_path: Path
 ) -> None:
     batch = pair(
-        f": >{tmp_path}/up; exec sleep 60",
+        f": >{tmp_path}/up; exec sleep 600",
         f"until [ -e {tmp_path}/up ]; do sleep 0.05; done; exit 4",
     )
 
