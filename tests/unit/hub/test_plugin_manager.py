@@ -684,6 +684,7 @@ class Sink(Staged, BackendPlugin):
 
 class Gauge(Staged, CollectorPlugin):
     name, kind = "a-gauge", "collector"
+    interval_s = 3600.0  # once: it samples as it begins
 
     def collect(self) -> dict[str, float]:
         SAMPLED.set()

@@ -300,7 +300,7 @@ def test_a_forked_child_has_no_hub_and_its_end_waits_for_nothing() -> None:
 
     hub = ExperimentHub([LocalQueue()])
     if (child := os.fork()) == 0:
-        signal.alarm(20)
+        signal.alarm(100)
         for call in (hub.check_plugin_health, lambda: hub.get_plugin("taskqueue").submit_task("x")):
             try:
                 call()

@@ -29,7 +29,7 @@ from runbus.plugins import (
     unregister_plugin,
 )
 
-BEGIN_S = 2.0
+BEGIN_S = 5.0
 """How long those that hang are waited for: each must have come there by then."""
 
 

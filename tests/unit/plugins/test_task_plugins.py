@@ -251,7 +251,7 @@ async def test_a_broken_plugin_of_a_kernel_fails_the_job_with_its_reason() -> No
 
 def test_a_cleanup_that_raises_or_hangs_harms_no_job() -> None:
     class Rude(Greets):
-        call_s: ClassVar[float] = 2  # also for what does not hang
+        call_s: ClassVar[float] = 5  # also for what does not hang
 
         def cleanup(self, record: JobEnded) -> None:
             super().cleanup(record)
