@@ -242,6 +242,8 @@ class Slurm:
         self.conf.write_text(lines + nodes + _PARTITIONS)
         (folder / "gres.conf").write_text(f"Name=gpu Type=fake File={folder}/dev/nvidia[0-1]\n")
         (folder / "cgroup.conf").write_text("CgroupPlugin=autodetect\n")
+        for path in folder.glob("*.conf"):
+            path.chmod(0o644)  # parts of the cluster are not root's, whose files may be closed
         accounts = folder / "slurmdbd.conf"
         accounts.write_text(_ACCOUNTS.format(**values))
         accounts.chmod(0o600)
