@@ -96,6 +96,7 @@ class Sshd:
             self._listener = subprocess.Popen(
                 [*self._within, self._program, "-D", "-e", "-f", str(config)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                umask=0o022,  # as a machine has it by itself: those who log in inherit it
             )  # fmt: skip
         wait_until(lambda: b"Server listening on" in path.read_bytes()[told:])
 
