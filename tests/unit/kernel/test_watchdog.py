@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+
+import pytest
 
 from runbus.bus import Bus
 from runbus.events import Notify
@@ -98,9 +103,87 @@ def test_one_block_is_told_of_once_with_its_stack_and_counts_once(caplog):
     told = caplog.messages[told_before:]
     assert watchdog.blocked == len(told)
     assert sum("in blocks" in one for one in told) == 1
-    first = told[0].splitlines()[0]
+    first, *stack = told[0].splitlines()
+    assert all(line.startswith("  ") for line in stack)
     assert first == "something outside of the bus has blocked the event loop for more than 0.01 s:"
     assert 0 < watchdog.lag_s <= took_s
+
+
+class Asked(asyncio.SelectorEventLoop):
+    """Answers a question when it is told to, or at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_prompt = False
+        self.answer: Callable[[], object] = lambda: None
+        self.asked_s: list[float] = []
+
+    def call_soon_threadsafe(self, callback, *args, context=None):  # type: ignore[override]
+        self.asked_s.append(time.monotonic())
+        self.answer = callback
+        if self.is_prompt:
+            callback()
+
+
+def test_each_block_counts_and_is_told_of_but_no_answer_in_time(caplog):
+    async def begin() -> LagWatchdog:
+        return LagWatchdog(Bus(), limit_s=0.01)
+
+    def told() -> list[str]:
+        return [one for one in caplog.messages if "has blocked" in one]
+
+    loop = Asked()
+    watchdog = loop.run_until_complete(begin())
+    gc.collect()  # nobody holds the bus
+    watchdog.open()
+    wait_until(lambda: told()[0:])
+    loop.answer()
+    wait_until(lambda: told()[1:])
+    loop.is_prompt = True
+    loop.answer()
+    wait_until(lambda: loop.asked_s[5:])
+    watchdog.close()
+    loop.close()
+
+    assert (watchdog.blocked, len(told())) == (2, 2)
+    assert min(after - before for before, after in pairwise(loop.asked_s)) > 0.009
+
+
+@pytest.mark.parametrize("end", ["it is closed", "its loop is closed"])
+def test_a_watchdog_ends_by_itself_before_it_has_asked_anything(end):
+    async def begin() -> LagWatchdog:
+        return LagWatchdog(Bus(), limit_s=1000 if end == "it is closed" else 0.01)
+
+    loop, before = asyncio.new_event_loop(), watchdogs()
+    watchdog = loop.run_until_complete(begin())
+    if end == "its loop is closed":
+        loop.close()
+    watchdog.open()
+    threads = watchdogs() - before
+    if end == "it is closed":
+        watchdog.close()
+    for thread in threads:
+        thread.join(120)
+    loop.close()
+
+    assert not any(thread.is_alive() for thread in threads)
+    assert watchdog.blocked == 0
+
+
+LEAVES_ITS_LOOP_OPEN = """
+import asyncio
+from runbus.bus import Bus
+from runbus.kernel._watchdog import LagWatchdog
+
+async def main():
+    LagWatchdog(Bus()).open()
+
+asyncio.new_event_loop().run_until_complete(main())
+"""
+
+
+def test_a_program_ends_though_it_never_closed_the_loop_that_is_watched():
+    subprocess.run([sys.executable, "-c", LEAVES_ITS_LOOP_OPEN], check=True, timeout=120)
 
 
 def test_a_loop_whose_thread_is_gone_is_told_of_and_watched_until_it_is_closed(caplog):
@@ -122,6 +205,7 @@ def test_a_loop_whose_thread_is_gone_is_told_of_and_watched_until_it_is_closed(c
 
     assert not watchdog.is_alive()
     assert watching[0].blocked
+    assert caplog.messages[-1].endswith("more than 0.01 s:\n")  # there is no stack
 
 
 # Stops while the watchdog waits for an answer.
@@ -140,6 +224,8 @@ class Loop(asyncio.SelectorEventLoop):
 
 async def main():
     watchdog = LagWatchdog(Bus())
+    while time.thread_time() < 1:
+        pass  # what it used before it was asked does not count
     watchdog.open()
     asked.wait()
     time.sleep(0.2)  # until it waits for the answer
