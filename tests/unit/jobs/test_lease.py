@@ -654,6 +654,9 @@ def test_why_nobody_could_lead_is_told_until_an_experiment_goes_on(tmp_path: Pat
     (tmp_path / "unled").write_bytes(b"\xff")
     os.utime(tmp_path / "unled", (2, 2))
     assert why_unled(folder) == "\N{REPLACEMENT CHARACTER}"
+    (tmp_path / "unled").write_bytes(b"x" * (1 << 20))
+    os.utime(tmp_path / "unled", (2, 2))
+    assert why_unled(folder) == ""  # that is no note of a reason
 
     os.utime(tmp_path / "events.journal", (3, 3))
     assert why_unled(folder) == ""
