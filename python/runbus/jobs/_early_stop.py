@@ -95,7 +95,7 @@ class EarlyStopRules:
 
 
 def _bounds(text: str) -> Iterator[_Bound]:
-    for one in re.split(r"\s+or\s+", text) if text else ():
+    for one in re.split(r"\s+or\s+", text):
         if found := _BOUND.fullmatch(one.strip()):
             metric, compared, limit, after = found.groups()
             is_nan = compared is None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from array import array
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
+import anyio.lowlevel
 import pytest
 from msgspec.structs import replace
 
@@ -38,10 +40,13 @@ class Ends:
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
         self.asked: list[tuple[str, float, str]] = []
+        self.may_go_on = anyio.Event()
+        self.may_go_on.set()
         self.stops = EarlyStops(bus, self._cancel)
 
     async def _cancel(self, reason: str, grace_s: float, job: str) -> None:
         self.asked.append((reason, grace_s, job))
+        await self.may_go_on.wait()
 
     async def emit(self, *batches: MetricBatch) -> None:
         for one in batches:
@@ -102,3 +107,20 @@ async def test_each_of_several_metrics_of_a_batch_is_judged_by_its_own_bound(spe
         await ends.emit(batch("e-a", ("acc", 2, 9.0), ("loss", 2, 4.0), ("acc", 3, 31.0)))
 
     assert [reason for reason, *_ in ends.asked] == [f"{STOPPED_EARLY}loss is 4 > 3 at step 2"]
+
+
+async def test_however_long_it_takes_to_end_a_job_no_batch_is_missed(spec: Spec) -> None:
+    async with judging(ruled(spec, "a", "loss > 3"), ruled(spec, "b", "loss > 3")) as ends:
+        ((_, mailbox),) = ends.bus.registry.boxes()
+        ends.may_go_on = anyio.Event()
+        others = [batch("e-other", ("loss", 0, 9.0))] * (2 * mailbox.maxsize)
+        await ends.bus.emit(batch("e-a", ("loss", 1, 9.0)))
+        while not ends.asked:
+            await anyio.lowlevel.checkpoint()
+        emitting = asyncio.create_task(ends.emit(batch("e-b", ("loss", 1, 9.0)), *others))
+        while mailbox.pending < mailbox.maxsize:
+            await anyio.lowlevel.checkpoint()
+        ends.may_go_on.set()
+        await emitting
+
+    assert [job for *_, job in ends.asked] == ["a", "b"]

@@ -159,6 +159,68 @@ async def test_what_was_done_is_looked_at_soon_however_long_the_wait_was_to_be(s
             tasks.cancel_scope.cancel()
 
 
+class Hasty(Quiet):
+    """One for whose jobs something is done during every wait."""
+
+    poll: Poll
+
+    async def wait_for_change(self, timeout_s: float) -> bool:
+        if timeout_s > 1.2 * FASTEST_S:
+            self.poll.quicken()
+            await anyio.sleep_forever()
+        return await super().wait_for_change(timeout_s)
+
+
+async def test_however_much_is_done_a_backend_is_looked_at_no_more_often_than_usual(
+    spec: Spec,
+) -> None:
+    clock = FakeClock()
+    backend = Hasty(clock, pushes=False)
+    watching = Watching(attempt_of(backend, spec("j")), clock, is_read=False)
+    looks: list[float] = []
+
+    def look(_: set[str]) -> None:
+        looks.append(clock.monotonic())
+        if len(looks) == 6:
+            watching.scope.cancel()
+
+    backend.on_look = look
+    backend.poll = Poll(backend, clock)
+    backend.poll.watchers.append(watching)
+    with watching.scope, anyio.fail_after(120):
+        await backend.poll.run()
+
+    gaps = [after - before for before, after in pairwise(looks)]
+    assert gaps == [pytest.approx(FASTEST_S, abs=1e-3)] * 5
+
+
+class Telling(Quiet):
+    """One that tells something as soon as it is given some time."""
+
+    async def wait_for_change(self, timeout_s: float) -> bool:
+        return timeout_s > 1.2 * FASTEST_S or await super().wait_for_change(timeout_s)
+
+
+async def test_what_a_backend_tells_is_looked_at_at_once(spec: Spec) -> None:
+    clock = FakeClock()
+    backend = Telling(clock, pushes=True)
+    watching = Watching(attempt_of(backend, spec("j")), clock, is_read=False)
+    looks: list[float] = []
+
+    def look(_: set[str]) -> None:
+        looks.append(clock.monotonic())
+        if len(looks) == 3:
+            watching.scope.cancel()
+
+    backend.on_look = look
+    poll = Poll(backend, clock)
+    poll.watchers.append(watching)
+    with watching.scope, anyio.fail_after(120):
+        await poll.run()
+
+    assert looks[-1] == looks[-2]
+
+
 async def test_one_looks_for_all_and_the_next_when_that_one_leaves(spec: Spec) -> None:
     clock = FakeClock()
     backend = Patient(clock)
