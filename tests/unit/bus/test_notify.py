@@ -380,6 +380,42 @@ async def test_handlers_that_fail_make_no_room_for_a_longer_chain(kernel_factory
     assert max(depths) == 15
 
 
+async def test_what_the_bus_tells_of_itself_is_no_step_of_a_chain(kernel_factory):
+    numbers: list[int] = []
+
+    async def goes_on(event):
+        if event.number == 0:
+            raise ValueError("no")
+        numbers.append(event.number)
+        await kernel.bus.publish((A if type(event) is B else B)(event.number + 1))
+
+    async def hears_of_it(event):
+        if not numbers:
+            await kernel.bus.publish(B(1))
+
+    handlers = {A: goes_on, B: goes_on, HandlerFailed: hears_of_it}
+    kernel = await kernel_factory(FakePlugin("p", handlers))
+    await kernel.bus.publish(A(0))
+
+    assert max(numbers) == 15
+
+
+async def test_who_waits_for_an_event_that_was_queued_is_told_of_its_end(kernel_factory):
+    receipts: list[Any] = []
+
+    async def queues(event):
+        if event.number == 1:
+            receipts.extend([await kernel.bus.publish(A(number)) for number in (2, 3)])
+
+    kernel = await kernel_factory(FakePlugin("p", {A: queues}))
+    await kernel.bus.publish(A(1))
+
+    for receipt in receipts:
+        with pytest.raises(StopIteration) as ended:
+            next(receipt.__await__())  # there is nothing left to wait for
+        assert ended.value.value is receipt
+
+
 async def test_a_recursion_error_names_the_chain():
     error = RecursionLimit(16, ("A", "B", "A"))
 
@@ -801,3 +837,38 @@ async def test_each_of_the_events_of_one_dispatch_ends_for_taps_as_its_own_handl
     await kernel.bus.publish(A(1))
 
     assert [one for one in ended if isinstance(one[0], A)] == [(A(1), "error"), (A(2), "ok")]
+
+
+@pytest.mark.parametrize(
+    ("closed", "status"), [(True, "cancelled"), (False, "error")], ids=["closed", "raised"]
+)
+async def test_a_dispatch_that_is_closed_from_outside_did_not_fail(kernel_factory, closed, status):
+    ended: list[str] = []
+
+    class Tap:
+        def intent(self, seq, parent, event, origin):
+            pass
+
+        def outcome(self, seq, status, handlers):
+            ended.append(status)
+
+    async def waits_or_leaves(event):
+        if not closed:
+            raise GeneratorExit
+        await asyncio.get_running_loop().create_future()
+
+    async def begin():
+        publishing = kernel.bus.publish(A())
+        publishing.send(None)
+        return publishing
+
+    kernel = await kernel_factory(FakePlugin("p", {A: waits_or_leaves}))
+    kernel.bus.add_tap(Tap())
+    if closed:
+        # As what collects the garbage does, once a loop is gone: from another task, or from none.
+        (await asyncio.create_task(begin())).close()
+    else:
+        with pytest.raises(GeneratorExit):
+            await kernel.bus.publish(A())
+
+    assert ended == [status]
