@@ -457,6 +457,7 @@ def test_a_lead_that_was_given_back_is_not_given_back_again(tmp_path: Path) -> N
     with passing(folder):
         lease = Lease.take(folder)
     lease.close()
+    assert not is_handed_over(folder)
     with passing(folder):
         other = Lease.take(folder)
     lease.close()
@@ -544,14 +545,16 @@ def test_a_file_that_cannot_be_written_leaves_no_other_behind(tmp_path: Path) ->
     assert os.listdir(tmp_path) == ["leader.lock"]
 
 
-@pytest.mark.parametrize("what", ["name", "process"])
-def test_a_leader_that_no_signal_has_stopped_is_not_said_to_be(tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("what", [b"a) T (b", b"\xff", "process"])
+def test_a_leader_that_no_signal_has_stopped_is_not_said_to_be(
+    tmp_path: Path, what: bytes | str
+) -> None:
     store = JobStore(str(tmp_path))
     name = Path("/proc/self/comm")
     own = name.read_text()
     try:
-        if what == "name":
-            name.write_text("a) T (b")  # as a process may be called
+        if isinstance(what, bytes):
+            name.write_bytes(what)  # as a process may be called
         else:
             alter(tmp_path, pid=1 << 30)  # no process has that number
         leader = leader_of(str(tmp_path))
@@ -583,6 +586,18 @@ def test_a_leader_whose_file_cannot_be_read_still_leads_until_it_is_silent(
     assert leader_of(str(tmp_path)) == (0, "", 0.0, False)
     untouched(tmp_path, TAKE_OVER_S)
     JobStore(str(tmp_path)).close()
+    store.close()
+
+
+def test_a_file_that_says_nothing_and_that_nobody_holds_keeps_nobody_from_leading(
+    tmp_path: Path,
+) -> None:
+    JobStore(str(tmp_path)).close()
+    (tmp_path / "leader").write_bytes(b"")
+
+    store = JobStore(str(tmp_path))
+
+    assert leader_of(str(tmp_path)) is not None
     store.close()
 
 
