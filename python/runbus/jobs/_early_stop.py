@@ -33,7 +33,7 @@ class _Bound(NamedTuple):
     metric: str
     compared: str
     limit: float
-    after: int
+    after: float
 
     def reason(self, step: int, value: float) -> str | None:
         if step < self.after:
@@ -98,7 +98,9 @@ def _bounds(text: str) -> Iterator[_Bound]:
     for one in re.split(r"\s+or\s+", text):
         if found := _BOUND.fullmatch(one.strip()):
             metric, compared, limit, after = found.groups()
-            is_nan = compared is None
             yield _Bound(
-                metric, "is nan" if is_nan else compared, float(limit or "nan"), int(after or 0)
+                metric,
+                "is nan" if compared is None else compared,
+                float(limit or "nan"),
+                int(after) if after else -math.inf,
             )

@@ -91,12 +91,12 @@ async def test_a_job_is_ended_once_by_its_own_rule_and_its_own_points(spec: Spec
         await ends.emit(
             batch("e-a", ("acc", 1, 9.0), ("loss", 1, 2.0), ("acc", 2, 9.0), ("loss", 2, 4.0)),
             batch("e-a", ("loss", 3, 5.0)),
-            batch("e-b", ("acc", 1, -1.0)),
+            batch("e-b", ("acc", -1, -1.0)),
         )
 
     assert ends.asked == [
         (f"{STOPPED_EARLY}loss is 4 > 3 at step 2", GRACE_S, "a"),
-        (f"{STOPPED_EARLY}acc is -1 < 0 at step 1", GRACE_S, "b"),
+        (f"{STOPPED_EARLY}acc is -1 < 0 at step -1", GRACE_S, "b"),
     ]
 
 
