@@ -313,7 +313,7 @@ class LocalExecutor(Executor):
         if (wrapper := self._wrappers.get(ref.folder)) in self._refused:
             # Another runs the job, as one of a launcher that was gone before it could say so: it is
             # followed by its records.
-            del self._wrappers[ref.folder]
+            self._refused.discard(self._wrappers.pop(ref.folder))
             wrapper = None
         if wrapper in self._pidfds or (self._launcher and wrapper in self._launcher.alive):
             return self._observe_watched(ref.folder)

@@ -176,7 +176,7 @@ def is_left(folder: str) -> bool:
 
     To be asked before where its jobs stand: what a leader that ends recorded last is then there.
     """
-    # In this order: whoever was about to lead leads by the second look.
+    # In this order: a process that was about to lead does so by the second look.
     return not is_handed_over(folder) and leader_of(folder) is None
 
 
