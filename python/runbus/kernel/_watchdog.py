@@ -70,9 +70,8 @@ class LagWatchdog:
 
     def _waits(self, delay_s: float) -> bool:
         """Wait for `delay_s` seconds or the end; return whether it is the end."""
-        if not self._ended:
-            self._wake.clear()
-        if not self._ended:  # which may have come between the two lines
+        self._wake.clear()
+        if not self._ended:  # which may have come before that line
             self._wake.wait(delay_s)
         return self._ended
 

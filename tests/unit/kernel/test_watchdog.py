@@ -149,18 +149,20 @@ def test_each_block_counts_and_is_told_of_but_no_answer_in_time(caplog):
     assert min(after - before for before, after in pairwise(loop.asked_s)) > 0.009
 
 
-@pytest.mark.parametrize("end", ["it is closed", "its loop is closed"])
+@pytest.mark.parametrize("end", ["closed at once", "closed", "of a loop that is closed"])
 def test_a_watchdog_ends_by_itself_before_it_has_asked_anything(end):
     async def begin() -> LagWatchdog:
-        return LagWatchdog(Bus(), limit_s=1000 if end == "it is closed" else 0.01)
+        return LagWatchdog(Bus(), limit_s=0.01 if end == "of a loop that is closed" else 1000)
 
     loop, before = asyncio.new_event_loop(), watchdogs()
     watchdog = loop.run_until_complete(begin())
-    if end == "its loop is closed":
+    if end == "closed at once":
+        watchdog.close()
+    if end == "of a loop that is closed":
         loop.close()
     watchdog.open()
     threads = watchdogs() - before
-    if end == "it is closed":
+    if end == "closed":
         watchdog.close()
     for thread in threads:
         thread.join(120)
