@@ -33,7 +33,7 @@ from runbus.jobs import (
     Asked,
     FactReader,
     JobState,
-    is_handed_over,
+    is_left,
     leader_of,
     read_jobs,
     why_unled,
@@ -357,10 +357,9 @@ def _asked(run: RunRecord) -> Asked | None:
 
 def _unled(run: RunRecord) -> str:
     """Say that no process leads the experiment; empty if somebody does."""
-    if leader_of(run.experiment_folder) is not None:
-        return ""
-    if is_handed_over(run.experiment_folder):
-        return "its batch was handed over a moment ago, and no process leads it yet"
+    if not is_left(run.experiment_folder):
+        about = "its batch was handed over a moment ago, and no process leads it yet"
+        return about if leader_of(run.experiment_folder) is None else ""
     name = os.path.basename(run.experiment_folder)
     why = f" ({why})" if (why := why_unled(run.experiment_folder)) else ""
     return f"no process leads its batch{why}: runbus attach {name} continues with it"
