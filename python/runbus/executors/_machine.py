@@ -34,11 +34,10 @@ from runbus.executors._shell import (
     place_script,
     prepare_script,
     quote,
-    submit_script,
     there_script,
     verify_package_script,
-    with_variables,
 )
+from runbus.executors._submission import submit_script
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -143,7 +142,10 @@ class ShellMachine:
             there = f"{machine.base}/{beside}"
             if machine.has_sampler or await self._send_sampler(sampler, there):
                 self.sampler = there
-        self._wrapper = Wrapper(words=words, is_program=is_program, detach=machine.detach)
+        self._wrapper = Wrapper(
+            words=words, is_program=is_program, detach=machine.detach,
+            pipe=f"{machine.base}/submit.part-{random.getrandbits(64):016x}",
+        )  # fmt: skip
         if self.gpus is None:
             self.gpus = list(machine.gpus)
         self.home, self._umask = machine.home, machine.umask
@@ -225,14 +227,10 @@ class ShellMachine:
             SubmitUnknown: The machine stays out of reach.
             SecretMissing: A secret cannot be read; nothing runs.
         """
-        time_s = request.job.timeouts.run_s
-        limit = f"{time_s:.3f} {GRACE_S}\n" if time_s is not None else ""
         asked = submit_script(
-            placement, request.of(AttemptBody).script,
-            fields if self._wrapper.is_program else b"", limit, run_json, self._wrapper,
-            self._umask, (request.job.resources.gpus, self.gpus or ()),
+            placement, self._files(request, fields), run_json, self._wrapper, self._umask,
+            (request.job.resources.gpus, self.gpus or ()), secret_environment(request.job),
         )  # fmt: skip
-        asked = with_variables(asked, secret_environment(request.job))
         output = await self._answer(asked)
         if output is None:
             raise SubmitUnknown(ref.name, f"{self.name} does not answer")
@@ -240,9 +238,22 @@ class ShellMachine:
         if verdict == b"busy":
             return False
         if verdict not in {b"started", b"exists"}:
+            said += verdict.removeprefix(b"failed")
             reason = said.decode("utf-8", "replace").strip() or "the machine refused it"
             raise JobNotStarted(ref.name, f"{self.name}: {redacted_text(reason)}")
         return True
+
+    def _files(self, request: Request, fields: bytes) -> dict[str, bytes]:
+        """Return what the wrapper and the job read, by the names of files."""
+        body, files = request.of(AttemptBody), {}
+        if (time_s := request.job.timeouts.run_s) is not None:
+            files["limit"] = b"%.3f %g\n" % (time_s, GRACE_S)
+        by_fields = fields and self._wrapper.is_program
+        if by_fields:
+            files["request"] = fields
+        if body.is_script or not by_fields:
+            files["request.sh"] = body.script.encode("utf-8", "surrogateescape")
+        return files
 
     async def _answer(self, asked: bytes) -> bytes | None:
         """Ask until there is an answer; None if one was lost and there is none for a while.

@@ -5,17 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from runbus.executors._gpus import START_S, usable_gpus
+from runbus.executors._gpus import usable_gpus
 from runbus.executors._paths import expanded, marked
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from runbus.executors._placement import Placement
 
 __all__ = [
     "Machine",
@@ -28,11 +22,9 @@ __all__ = [
     "place_script",
     "prepare_script",
     "quote",
-    "submit_script",
     "there_script",
     "verify_package_script",
     "verify_script",
-    "with_variables",
 ]
 
 
@@ -48,11 +40,13 @@ class Wrapper(msgspec.Struct, frozen=True, kw_only=True):
         words: The words that run it.
         is_program: Whether it is the program: the script needs other programs to continue alone.
         detach: What starts a script that outlives the connection.
+        pipe: How the names of pipes to the program begin, where they can be made.
     """
 
     words: bytes
     is_program: bool
     detach: str
+    pipe: str
 
     def making(self, folder: str, other: str) -> bytes:
         """Return what makes a folder that must not be there, and another that may."""
@@ -128,7 +122,7 @@ if [ -n %(program)s ] && [ -f "$rb_f" ] && { ! command -v sha256sum >/dev/null |
 then rb_p=1; rb_v=$("$rb_f" version 2>/dev/null </dev/null)
 fi
 rb_s=; [ -f "$rb_b/"%(sampler)s ] && rb_s=1
-find "$rb_b" "$rb_b/packages" -maxdepth 1 -name '*.part-*' -type f -mmin +60 \\
+find "$rb_b" "$rb_b/packages" -maxdepth 1 -name '*.part-*' ! -type d -mmin +60 \\
     -exec rm -f {} + 2>/dev/null
 rb_g=; rb_n=0
 for rb_x in /proc/driver/nvidia/gpus/*; do
@@ -226,132 +220,6 @@ def place_script(part: str, path: str, sha256: str) -> bytes:
 def install_script(part: str, path: str, sha256: str) -> bytes:
     """Put the wrapper program in its place if it is whole, and have it say its version."""
     return place_script(part, path, sha256) + b" && %s version </dev/null\n" % quote(path)
-
-
-def submit_script(
-    placement: Placement,
-    script: str,
-    fields: bytes,
-    limit: str,
-    run_json: bytes,
-    wrapper: Wrapper,
-    umask: str,
-    gpus: tuple[int, Sequence[str]] = (0, ()),
-) -> bytes:
-    """Make an attempt's folder and start the wrapper in it, once however often this is run.
-
-    The answer ends in `started`, `exists` (it was submitted before), `busy` (so many GPUs are not
-    free; nothing runs) or `failed` (nothing runs). Content reaches files through the shell's own
-    printf, so that no process list shows it.
-
-    Args:
-        placement: Where the attempt goes.
-        script: The job's script.
-        fields: What the wrapper program reads instead; empty where the script must do.
-        limit: What the wrapper reads about its time; empty for nothing.
-        run_json: The description of the job's run.
-        wrapper: The wrapper there.
-        umask: The user's own.
-        gpus: How many GPUs it needs, and the names of those there are.
-    """
-    asked = b"""
-rb_ns=${rb_ns-$(readlink /proc/self/ns/pid 2>/dev/null)}
-(
-umask 077; rb_boot=; rb_up=; set --
-read -r rb_boot 2>/dev/null </proc/sys/kernel/random/boot_id
-read -r rb_up rb_x 2>/dev/null </proc/uptime
-[ ! -d %(dir)s ] || { echo; echo exists; exit; }
-rb_fail() { [ $# -eq 0 ] || rm -f "$@"; echo; echo failed; }
-%(lease)s
-if %(make)s; then
-    if printf '%%s %%s\\n' "$rb_boot" "$rb_up" >%(dir)s/submitted &&
-        printf %%s %(run_json)s >%(run)s/run.json &&
-        { [ -z %(limit)s ] || printf %%s %(limit)s >%(dir)s/limit; } &&
-        printf %%s %(script)s >%(dir)s/request.sh &&
-        { [ -z %(fields)s ] || printf %%s %(fields)s >%(dir)s/request; } &&
-        umask %(umask)s &&
-        { %(start)s </dev/null >%(dir)s/wrapper.log 2>&1 3>&- %(end)s }
-    then echo; echo started
-    else
-        for rb_x in submitted limit request.sh request wrapper.log; do rm -f %(dir)s/"$rb_x"; done
-        rmdir %(dir)s; rb_fail "$@"
-    fi
-elif [ -d %(dir)s ]; then echo; echo exists
-else rb_fail "$@"
-fi
-) 2>&1
-""" % {
-        b"make": wrapper.making(placement.folder, f"{placement.run_folder}/metrics"),
-        b"run": quote(placement.run_folder),
-        b"dir": quote(placement.folder),
-        b"run_json": quote(run_json),
-        b"script": quote(script),
-        b"fields": quote(fields),
-        b"limit": quote(limit),
-        b"umask": quote(umask),
-        b"lease": _lease_script(*gpus, placement.folder),
-        b"start": wrapper.detached(b"run %s" % quote(placement.folder)),
-        b"end": wrapper.background,
-    }
-    return asked
-
-
-# The files are those of `runbus.executors._gpus`: kernels on that machine share them. The lock is
-# held until the job's folder is there, and not by what is started in it.
-_LEASE = b"""
-rb_l=/tmp; [ ! -d /dev/shm ] || rb_l=/dev/shm
-rb_l=$rb_l/runbus-gpus-$(id -u); rb_n=%(count)d; rb_g=
-command -v flock >/dev/null || { echo 'no flock to lend GPUs with'; echo failed; exit; }
-[ -d "$rb_l" ] || mkdir "$rb_l" || { echo; echo failed; exit; }
-[ -O "$rb_l" ] || { echo "$rb_l belongs to another user"; echo failed; exit; }
-exec 3>>"$rb_l/lock" || { echo; echo failed; exit; }
-flock -n 3 || { echo; echo busy; exit; }
-rb_free() {
-    rb_a=; rb_h=; rb_e=; rb_p=
-    read -r rb_a 2>/dev/null <"$1" && rb_h=$(sed 1d "$1")
-    [ "${rb_a%%%% *}" = "$rb_boot" ] && [ -d "$rb_h" ] || return 0
-    read -r rb_e 2>/dev/null <"$rb_h/exit.json"
-    case $rb_e in '{'*) return 0 ;; esac
-    IFS= read -r rb_p 2>/dev/null <"$rb_h/pid.json"
-    if [ -z "$rb_p" ]; then
-        rb_a=${rb_a#* }; [ "$((${rb_up%%%%.*} - ${rb_a%%%%.*}))" -gt %(start_s)d ]; return
-    fi
-    case $rb_p in *'"ns":"'"$rb_ns"'"'*) ;; *) return 1 ;; esac
-    rb_a=${rb_p#*\\"pid\\":}; rb_e=
-    IFS= read -r rb_e 2>/dev/null <"/proc/${rb_a%%%%,*}/stat" || return 0
-    set -- ${rb_e##*) }; rb_a=${rb_p#*\\"start\\":}
-    [ "${20}" != "${rb_a%%%%,*}" ]
-}
-set --
-for rb_x in %(names)s; do
-    [ "$rb_n" -gt 0 ] || break
-    rb_f=$rb_l/gpu-$(printf %%s "$rb_x" | tr / _)
-    if rb_free "$rb_f"; then
-        set -- "$@" "$rb_f"; rb_n=$((rb_n - 1)); rb_g=$rb_g${rb_g:+,}$rb_x
-    fi
-done
-[ "$rb_n" -eq 0 ] || { echo; echo busy; exit; }
-for rb_x; do printf '%%s %%s\\n%%s\\n' "$rb_boot" "$rb_up" %(holder)s >"$rb_x" || exit; done
-CUDA_VISIBLE_DEVICES=$rb_g; export CUDA_VISIBLE_DEVICES"""
-
-
-def _lease_script(count: int, names: Sequence[str], holder: str) -> bytes:
-    if not count:
-        return b""
-    return _LEASE % {
-        b"count": count,
-        b"names": b" ".join(quote(name) for name in names),
-        b"holder": quote(holder),
-        b"start_s": int(START_S),
-    }
-
-
-def with_variables(script: bytes, values: dict[str, str]) -> bytes:
-    """Run a script, and what it starts, with variables set that nothing after it sees."""
-    lines = b"".join(
-        b"export %s=%s\n" % (name.encode(), quote(value)) for name, value in values.items()
-    )
-    return b"(\n%s%s)\n" % (lines, script) if values else script
 
 
 def cancel_script(folders: dict[str, float], wrapper: Wrapper) -> bytes:

@@ -104,19 +104,19 @@ fn write_files(job: &Job<'_>) -> io::Result<()> {
     let mode = os::file_mode();
     job.files
         .iter()
-        .try_for_each(|(name, data)| write_file(name, data, mode))
+        .try_for_each(|(name, data)| write_file(Path::new(OsStr::from_bytes(name)), data, mode))
 }
 
 /// Write a file as a whole: an earlier wrapper may be about to read one of that name.
-fn write_file(name: &[u8], data: &[u8], mode: libc::mode_t) -> io::Result<()> {
-    let place = Path::new(OsStr::from_bytes(name));
+pub(crate) fn write_file(place: &Path, data: &[u8], mode: libc::mode_t) -> io::Result<()> {
     match write_new(place, data, mode) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let new = [b".", name, b".new"].concat();
-            let new = Path::new(OsStr::from_bytes(&new));
+            let name = place.file_name().unwrap_or_default().as_bytes();
+            let name = [b".", name, b".new"].concat();
+            let new = place.with_file_name(OsStr::from_bytes(&name));
             // That of a process that was killed meanwhile.
-            let _ = fs::remove_file(new);
-            write_new(new, data, mode)?;
+            let _ = fs::remove_file(&new);
+            write_new(&new, data, mode)?;
             fs::rename(new, place)
         }
         result => result,
@@ -141,7 +141,7 @@ fn write_new(path: &Path, data: &[u8], mode: libc::mode_t) -> io::Result<()> {
 }
 
 /// A child that has ended, with its status.
-fn ended_child() -> Option<(i32, i32)> {
+pub(crate) fn ended_child() -> Option<(i32, i32)> {
     let mut status = 0;
     // SAFETY: `status` is a valid place for the answer.
     let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };

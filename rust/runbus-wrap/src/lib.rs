@@ -5,6 +5,7 @@
 //! runbus-wrap cancel FOLDER GRACE   TERM to everything the job started, KILL after GRACE seconds
 //! runbus-wrap make FOLDER OTHER…    makes folders with all above them; fails if FOLDER is there
 //! runbus-wrap launch                starts wrappers as it is asked on its standard input, a socket
+//! runbus-wrap submit                makes folders and starts wrappers as a shell asks it
 //! runbus-wrap version               says its version, if this machine has what it needs
 //! ```
 //!
@@ -28,10 +29,10 @@ mod relay;
 mod request;
 mod run;
 mod sampler;
+mod submit;
 
 use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use os::Detached;
 
@@ -77,6 +78,7 @@ fn work(words: &[&[u8]]) -> i32 {
         },
         [b"make", folder, others @ ..] => make(folder, others),
         [b"launch"] => launcher::serve(),
+        [b"submit"] => submit::serve(),
         [b"version"] if run::is_possible() => {
             // Once a kernel and machine: often enough for what only a killed wrapper leaves.
             cgroup::sweep();
@@ -94,28 +96,13 @@ fn inside(folder: &[u8], work: impl FnOnce() -> i32) -> i32 {
     }
 }
 
-/// Make a folder that must not be there, and others that may.
+/// Make a folder that must not be there, and others that may; say why it cannot be.
 fn make(folder: &[u8], others: &[&[u8]]) -> i32 {
-    let folder = Path::new(OsStr::from_bytes(folder));
-    let above = folder.parent().unwrap_or(folder);
-    let others = others
-        .iter()
-        .map(|other| Path::new(OsStr::from_bytes(other)));
-    let made = std::iter::once(above)
-        .chain(others)
-        .map(|path| (path, std::fs::create_dir_all(path)))
-        .chain(std::iter::once_with(|| {
-            (folder, std::fs::create_dir(folder))
-        }));
-    for (path, result) in made {
-        if let Err(error) = result {
-            let text = os::error_text(error.raw_os_error().unwrap_or(0));
-            os::write_all(
-                2,
-                format!("cannot make {}: {text}\n", path.display()).as_bytes(),
-            );
-            return exit::NO_FOLDER;
+    match submit::make(folder, others) {
+        Ok(()) => 0,
+        Err(why) => {
+            os::write_all(2, format!("{}\n", why.text).as_bytes());
+            exit::NO_FOLDER
         }
     }
-    0
 }

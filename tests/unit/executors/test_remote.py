@@ -23,8 +23,8 @@ from runbus.executors._shell import (
     parse_prepared,
     prepare_script,
     quote,
-    submit_script,
 )
+from runbus.executors._submission import submit_script
 from runbus.testing._waiting import wait_until
 
 SHELLS = [
@@ -229,8 +229,9 @@ def test_a_submit_that_is_repeated_starts_one_job(shell: list[str], tmp_path: Pa
     wrapper = tmp_path / "w.sh"
     os.mkfifo(tmp_path / "done")  # it continues by itself: nobody could wait for it otherwise
     wrapper.write_text(f'echo "$1 $2" >>"$2/ran"; echo >"{tmp_path / "done"}"\n')
-    words = Wrapper(words=b"sh " + quote(str(wrapper)), is_program=False, detach="nohup")
-    script = submit_script(place, "the script", b"the\n\xfffields", "", b"{}", words, "022")
+    words = Wrapper(words=b"sh " + quote(str(wrapper)), is_program=False, detach="nohup", pipe="")
+    files = {"request.sh": b"the script", "request": b"the\n\xfffields"}
+    script = submit_script(place, files, b"{}", words, "022")
 
     first, second = (said(shell, script) for _ in range(2))
 
@@ -247,14 +248,15 @@ def test_a_submit_that_is_repeated_starts_one_job(shell: list[str], tmp_path: Pa
 def wrapper_there(kind: str, tmp_path: Path) -> Wrapper:
     """Return what a shell starts: the program, or the script."""
     if kind == "script":
-        return Wrapper(words=b"sh " + quote(WRAPPER), is_program=False, detach="setsid")
+        return Wrapper(words=b"sh " + quote(WRAPPER), is_program=False, detach="setsid", pipe="")
     program = wrapper_program(tmp_path / "it's home")
     assert program is not None
-    return Wrapper(words=quote(program), is_program=True, detach="nohup")
+    pipe = str(tmp_path / ("it's a pipe" if kind == "program" else "no folder/pipe"))
+    return Wrapper(words=quote(program), is_program=True, detach="nohup", pipe=pipe)
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-@pytest.mark.parametrize("kind", ["program", "script"])
+@pytest.mark.parametrize("kind", ["program", "program without a pipe", "script"])
 def test_a_job_goes_on_in_a_session_that_is_not_the_shell_s(
     shell: list[str], kind: str, tmp_path: Path
 ) -> None:
@@ -262,7 +264,7 @@ def test_a_job_goes_on_in_a_session_that_is_not_the_shell_s(
     os.mkfifo(tmp_path / "done")
     job = f"cut -d' ' -f6 /proc/$PPID/stat >'{tmp_path}/session'; echo >'{tmp_path}/done'\n"
     wrapper = wrapper_there(kind, tmp_path)
-    script = submit_script(place, job, b"", "", b"{}", wrapper, "022")
+    script = submit_script(place, {"request.sh": job.encode()}, b"{}", wrapper, "022")
 
     with subprocess.Popen(
         [*shell, "-s"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
@@ -275,19 +277,33 @@ def test_a_job_goes_on_in_a_session_that_is_not_the_shell_s(
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-@pytest.mark.parametrize("kind", ["program", "script"])
+@pytest.mark.parametrize("kind", ["program", "program without a pipe", "script"])
 def test_a_folder_that_cannot_be_made_is_said_and_nothing_runs(
     shell: list[str], kind: str, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
     place = placed(tmp_path / "file" / "below")
 
-    answer = said(
-        shell, submit_script(place, "", b"", "", b"{}", wrapper_there(kind, tmp_path), "022")
-    )
+    answer = said(shell, submit_script(place, {}, b"{}", wrapper_there(kind, tmp_path), "022"))
 
-    assert answer.endswith(b"\nfailed\n")
+    assert answer.rpartition(b"\n")[0].rpartition(b"\n")[2].startswith(b"failed")
     assert b"not a directory" in answer.lower()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("kind", ["program", "program without a pipe", "script"])
+def test_a_file_that_cannot_be_written_leaves_nothing_of_the_job(
+    shell: list[str], kind: str, tmp_path: Path
+) -> None:
+    place = placed(tmp_path / "a'b")
+    (tmp_path / "a'b" / "run" / "run.json").mkdir(parents=True)
+    files = {"limit": b"1.000 10\n", "request.sh": b"exit 0"}
+
+    answer = said(shell, submit_script(place, files, b"{}", wrapper_there(kind, tmp_path), "022"))
+
+    assert answer.rpartition(b"\n")[0].rpartition(b"\n")[2].startswith(b"failed")
+    assert b"is a directory" in answer.lower()
+    assert not Path(place.folder).exists()
 
 
 BEGAN = b'{"pid":7,"start":500,"boot":"b","host":"h","uptime":1.0}'
