@@ -45,7 +45,7 @@ def main() -> list[Row]:
                 "ms",
                 0.8,
                 {
-                    "loaded anew for each job, as over SSH": statistics.median(with_program)
+                    "loaded anew for each job, as under Slurm": statistics.median(with_program)
                     - fork_exec_wait,
                     "the shell script": statistics.median(with_script) - fork_exec_wait,
                     "fork, exec and wait of the job": fork_exec_wait,

@@ -215,9 +215,9 @@ def test_what_a_supervisor_takes_up_and_cannot_lead_is_recorded_without_waiting(
     wait_until(lambda: read_jobs(experiment.folder)["a"].state.is_terminal)
 
 
-async def test_what_was_left_to_a_supervisor_a_moment_ago_is_not_led_by_who_attaches_to_it() -> (
-    None
-):
+async def test_what_was_left_to_a_supervisor_a_moment_ago_is_not_led_by_who_attaches_to_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     stored = ExperimentDraft("p", [Job(name="a", task=Command(("true",)))]).prepare()
     stored.intend()
     handed = os.path.join(stored.folder, "leader")
@@ -234,6 +234,9 @@ async def test_what_was_left_to_a_supervisor_a_moment_ago_is_not_led_by_who_atta
 
     assert is_expected == [False]
     assert record.state is JobState.SUCCEEDED
+    # It waited, and said once why.
+    (told,) = [line for line in caplog.messages if "supervisor" in line]
+    assert told == f"the supervisor of {stored.id} has not begun: its jobs are led here after 60 s"
 
 
 async def test_what_is_left_to_a_supervisor_while_somebody_follows_it_is_not_led_by_them() -> None:

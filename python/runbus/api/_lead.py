@@ -23,7 +23,7 @@ from runbus.jobs import (
     TAKE_OVER_S,
     CancelRequest,
     ask_to_cancel,
-    is_handed_over,
+    handed_over_s,
     leader_of,
     read_jobs,
 )
@@ -62,6 +62,9 @@ T = TypeVar("T")
 logger = logging.getLogger("runbus.api")
 
 _POLL_S = 0.1
+_SLOW_START_S = 5.0
+"""A supervisor that takes longer to begin is worth a word."""
+
 _CANCELLED = "cancelled before it began"
 
 
@@ -260,6 +263,7 @@ async def attach(
         JournalError: The journal cannot be written; jobs that run already continue by themselves.
     """
     folder = folder_of(folder)
+    is_slow = False
     while True:
         experiment = StoredExperiment.open(folder)
         leader = leader_of(folder)
@@ -269,7 +273,11 @@ async def attach(
             if records and all(record.state.is_terminal for record in records):
                 return records
             leader = leader_of(folder)
-        if leader is None and is_handed_over(folder):
+        if leader is None and (handed_s := handed_over_s(folder)) is not None:
+            if handed_s >= _SLOW_START_S and not is_slow:
+                is_slow = True
+                after = f"its jobs are led here after {TAKE_OVER_S:.0f} s"
+                logger.warning("the supervisor of %s has not begun: %s", experiment.id, after)
             await anyio.sleep(_POLL_S)
             continue
         try:

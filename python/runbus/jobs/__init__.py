@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from runbus.jobs._lease import BEAT_S as BEAT_S
     from runbus.jobs._lease import TAKE_OVER_S as TAKE_OVER_S
     from runbus.jobs._lease import Leader as Leader
+    from runbus.jobs._lease import handed_over_s as handed_over_s
     from runbus.jobs._lease import is_handed_over as is_handed_over
     from runbus.jobs._lease import is_left as is_left
     from runbus.jobs._lease import leader_of as leader_of
@@ -85,6 +86,7 @@ __all__ = [
     "delay_s",
     "fold",
     "gets_another",
+    "handed_over_s",
     "intend",
     "intents",
     "is_handed_over",
@@ -122,6 +124,7 @@ __getattr__, __dir__ = lazy_names(
             "BEAT_S",
             "TAKE_OVER_S",
             "Leader",
+            "handed_over_s",
             "is_handed_over",
             "is_left",
             "leader_of",

@@ -40,6 +40,7 @@ __all__ = [
     "TAKE_OVER_S",
     "Leader",
     "Lease",
+    "handed_over_s",
     "is_handed_over",
     "is_left",
     "leader_of",
@@ -157,18 +158,27 @@ def is_handed_over(folder: str) -> bool:
     A supervisor needs a while to start, the longer where Python comes from a busy file server; for
     a minute it is waited for as for a leader. If it noted why it cannot lead, nobody is about to.
     """
+    return handed_over_s(folder) is not None
+
+
+def handed_over_s(folder: str) -> float | None:
+    """Return for how many seconds the process to which the lead was given has not taken it.
+
+    None if none is about to: see `is_handed_over`.
+    """
     try:
         file = open_file(os.path.join(folder, _FILE))
     except (FileNotFoundError, FileUnreadable):
-        return False
+        return None
     try:
         claim = _read(file)
-        age_s = time.time() - os.fstat(file).st_mtime
+        # The time of the file may be that of a server whose clock is ahead of this one.
+        age_s = abs(time.time() - os.fstat(file).st_mtime)
     finally:
         os.close(file)
-    # The time of the file may be that of a server whose clock is ahead of this one.
-    is_fresh = claim is not None and claim.is_handed_over and abs(age_s) < TAKE_OVER_S
-    return is_fresh and not why_unled(folder)
+    if claim is None or not claim.is_handed_over or age_s >= TAKE_OVER_S or why_unled(folder):
+        return None
+    return age_s
 
 
 def is_left(folder: str) -> bool:
