@@ -152,6 +152,8 @@ class Supervisor:
     ) -> None:
         """Lead further jobs of the experiment while `run` runs; after that, nothing happens.
 
+        Cancelled, it leads all of them or none.
+
         Args:
             jobs: The jobs; what they depend on was given before, or is among them.
             executors: What runs them, besides what the supervisor has.
@@ -168,12 +170,14 @@ class Supervisor:
             for name, executor in (executors or {}).items():
                 if name not in self._executors:
                     await self._take_along(name, executor, self._watching)
-            inherited = set(self._store.jobs)
-            await self._intend(jobs)
-            await self._sync()
-            self._specs |= {job.name: job for job in jobs}
-            await self._early_stops.watch(jobs, self._watching)
-            self._put_on_board(jobs, inherited)
+            # What is on record nobody but this process would begin.
+            with anyio.CancelScope(shield=True):
+                inherited = set(self._store.jobs)
+                await self._intend(jobs)
+                await self._sync()
+                self._specs |= {job.name: job for job in jobs}
+                await self._early_stops.watch(jobs, self._watching)
+                self._put_on_board(jobs, inherited)
         finally:
             self._adding -= 1
             self._work.alarm.ring()

@@ -306,6 +306,37 @@ async def test_what_is_added_before_jobs_are_led_waits_for_that(
     assert [one.name for one in adding.records] == ["first", "more"]
 
 
+async def test_a_job_whose_addition_is_cancelled_is_led_once_it_is_on_record(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    adding = Adding(bus, tmp_path, Backend())
+    async with adding.leading(spec("first")):
+        disk = adding.store.disk = Disk([], None)
+        async with anyio.create_task_group() as group:
+            group.start_soon(adding.add, spec("more"), spec("most"))
+            bus.on(JobIntended, lambda _: group.cancel_scope.cancel())
+            with anyio.CancelScope(shield=True):
+                await turns()
+                disk.done()
+
+    assert [(one.name, one.state) for one in adding.records] == [
+        (name, JobState.SUCCEEDED) for name in ("first", "more", "most")
+    ]
+
+
+async def test_a_job_whose_addition_is_cancelled_before_is_on_no_record(
+    bus: Bus, spec: Spec, tmp_path: Path
+) -> None:
+    adding = Adding(bus, tmp_path, Backend())
+    async with adding.leading(spec("first")):
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await adding.add(spec("more"))
+
+    assert scope.cancelled_caught
+    assert set(read_jobs(str(tmp_path))) == {"first"}
+
+
 async def test_what_is_added_when_all_is_over_does_not_happen(
     bus: Bus, spec: Spec, tmp_path: Path
 ) -> None:
