@@ -38,22 +38,21 @@ def submit_script(
         files: What the wrapper and the job read, by the names of files.
         run_json: The description of the job's run.
         wrapper: The wrapper there.
-        umask: The user's own.
+        umask: The user's own, where the shell makes the folders.
         gpus: How many GPUs it needs, and the names of those there are.
         variables: What the wrapper alone has in its environment besides.
     """
-    by_wrapper = _by_program if wrapper.is_program else _by_script
-    return by_wrapper(
-        placement, {f"{placement.run_folder}/run.json": run_json, **files}, wrapper, umask,
-        _lease_script(*gpus, placement.folder), variables or {},
-    )  # fmt: skip
+    files = {f"{placement.run_folder}/run.json": run_json, **files}
+    lease = _lease_script(*gpus, placement.folder)
+    if wrapper.is_program:
+        return _by_program(placement, files, wrapper, lease, variables or {})
+    return _by_script(placement, files, wrapper, lease, variables or {}, umask)
 
 
 def _by_program(
     placement: Placement,
     files: Mapping[str, bytes],
     wrapper: Wrapper,
-    umask: str,
     lease: bytes,
     variables: Mapping[str, str],
 ) -> bytes:
@@ -116,9 +115,9 @@ def _by_script(
     placement: Placement,
     files: Mapping[str, bytes],
     wrapper: Wrapper,
-    umask: str,
     lease: bytes,
     variables: Mapping[str, str],
+    umask: str,
 ) -> bytes:
     """Have the shell make and write everything, and start the script."""
     paths = {os.path.join(placement.folder, name): data for name, data in files.items()}
