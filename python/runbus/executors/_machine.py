@@ -77,6 +77,7 @@ class ShellMachine:
         self._packages: set[str] = set()
         self._preparing = anyio.Lock()
         self._failure: tuple[float, HostError] | None = None
+        self._is_short = False
         self._base = ""
         self._umask = ""
         self._wrapper: Wrapper
@@ -220,7 +221,8 @@ class ShellMachine:
             run_json: The description of its run.
 
         Returns:
-            Whether it was started; not if so many GPUs are not free right now.
+            Whether it was started; not if the machine has not enough GPUs, processes, files or
+            memory for it right now.
 
         Raises:
             JobNotStarted: The machine refused it; nothing runs.
@@ -235,13 +237,21 @@ class ShellMachine:
         if output is None:
             raise SubmitUnknown(ref.name, f"{self.name} does not answer")
         said, _, verdict = output.rstrip(b"\n").rpartition(b"\n")
-        if verdict == b"busy":
+        if verdict.startswith(b"busy"):
+            self._tell_shortage(ref, verdict.removeprefix(b"busy").decode("utf-8", "replace"))
             return False
+        self._is_short = False
         if verdict not in {b"started", b"exists"}:
             said += verdict.removeprefix(b"failed")
             reason = said.decode("utf-8", "replace").strip() or "the machine refused it"
             raise JobNotStarted(ref.name, f"{self.name}: {redacted_text(reason)}")
         return True
+
+    def _tell_shortage(self, ref: JobRef, reason: str) -> None:
+        """Tell once that jobs wait, unless it is for GPUs that others have."""
+        if reason and not self._is_short:
+            self._is_short = True
+            logger.warning("job %s waits for %s:%s", ref.name, self.name, redacted_text(reason))
 
     def _files(self, request: Request, fields: bytes) -> dict[str, bytes]:
         """Return what the wrapper and the job read, by the names of files."""

@@ -29,9 +29,9 @@ def submit_script(
     """Make an attempt's folder and start the wrapper in it, once however often this is run.
 
     The answer ends in `started`, `exists` (it was submitted before), `busy` (so many GPUs are not
-    free; nothing runs) or `failed` and perhaps a reason (nothing runs). Where it cannot be told
-    what became of the job, the shell ends. Content reaches files through the shell's own printf,
-    so that no process list shows it.
+    free, or a reason follows; nothing runs) or `failed` and perhaps a reason (nothing runs). Where
+    it cannot be told what became of the job, the shell ends. Content reaches files through the
+    shell's own printf, so that no process list shows it.
 
     Args:
         placement: Where the attempt goes.
@@ -104,7 +104,7 @@ rb_ns=${rb_ns-$(readlink /proc/self/ns/pid 2>/dev/null)}
     + b"""
 %(lease)s
 %(asked)s || exit
-case $rb_x in failed*) rm -f "$@" ;; esac
+case $rb_x in failed*|busy*) rm -f "$@" ;; esac
 printf '\\n%%s\\n' "$rb_x"
 ) 2>&1 || exit
 """

@@ -101,7 +101,7 @@ fn make(folder: &[u8], others: &[&[u8]]) -> i32 {
     match submit::make(folder, others) {
         Ok(()) => 0,
         Err(why) => {
-            os::write_all(2, format!("{}\n", why.text).as_bytes());
+            os::write_all(2, format!("{}\n", why.line()).as_bytes());
             exit::NO_FOLDER
         }
     }

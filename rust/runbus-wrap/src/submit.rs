@@ -5,13 +5,14 @@
 //!
 //! ```text
 //! asked   COUNT  FOLDER OTHER  FILES [PATH DATA]…  [NAME=VALUE]…
-//! told    started | exists | failed REASON
+//! told    started | exists | busy REASON | failed REASON
 //! ```
 //!
 //! Each text on standard input ends with a NUL; numbers are in digits, and `COUNT` is that of the texts
 //! after it. Each answer on standard output is a line. `FOLDER` is made, unless it is there: then the job
 //! was submitted before, and nothing is done. `OTHER` is made as well. A `PATH` is in `FOLDER`, or is an
-//! absolute one. The variables come on top of those of this process. When standard input ends, so does
+//! absolute one. Where there are not enough files, processes or memory right now the machine is busy.
+//! The variables come on top of those of this process. When standard input ends, so does
 //! this process; wrappers continue.
 
 use std::ffi::{CString, OsStr};
@@ -72,7 +73,8 @@ pub(crate) fn serve() -> i32 {
                 Submitted::Wrapper => os::exit(job.begin(nothing, signals)),
                 Submitted::Started => "started".to_owned(),
                 Submitted::Exists => "exists".to_owned(),
-                Submitted::Failed(why) => format!("failed {}", why.replace('\n', " ")),
+                Submitted::Not(why) if os::is_scarce(why.error) => format!("busy {}", why.line()),
+                Submitted::Not(why) => format!("failed {}", why.line()),
             };
             if !os::write_all(STDOUT, format!("{answer}\n").as_bytes()) {
                 return 0;
@@ -151,46 +153,48 @@ enum Submitted {
     Wrapper,
     Started,
     Exists,
-    Failed(String),
+    Not(Failure),
 }
 
-/// Why a folder cannot be made.
-pub(crate) struct NotMade {
-    pub(crate) text: String,
-    /// The folder that must not be there is.
-    is_there: bool,
+/// What could not be done, and the number of the error.
+pub(crate) struct Failure {
+    what: String,
+    error: i32,
+}
+
+impl Failure {
+    fn of(what: &str, path: &Path, error: &io::Error) -> Self {
+        Self {
+            what: format!("cannot {what} {}", path.display()),
+            error: error.raw_os_error().unwrap_or(0),
+        }
+    }
+
+    /// The reason on one line.
+    pub(crate) fn line(&self) -> String {
+        format!("{}: {}", self.what, os::error_text(self.error)).replace('\n', " ")
+    }
 }
 
 /// Make a folder that must not be there, and others that may, with all above them.
-pub(crate) fn make(folder: &[u8], others: &[&[u8]]) -> Result<(), NotMade> {
+pub(crate) fn make(folder: &[u8], others: &[&[u8]]) -> Result<(), Failure> {
     let folder = path_of(folder);
     let above = folder.parent().unwrap_or(folder);
     let others = others.iter().map(|other| path_of(other));
-    for path in std::iter::once(above).chain(others) {
-        builder(true).create(path).map_err(|error| NotMade {
-            text: reason("make", path, &error),
-            is_there: false,
-        })?;
+    let recursive = std::iter::once(above)
+        .chain(others)
+        .map(|path| (path, true));
+    for (path, is_recursive) in recursive.chain([(folder, false)]) {
+        let mut builder = DirBuilder::new();
+        builder.recursive(is_recursive).mode(FOLDER_MODE);
+        let made = builder.create(path);
+        made.map_err(|error| Failure::of("make", path, &error))?;
     }
-    builder(false).create(folder).map_err(|error| NotMade {
-        text: reason("make", folder, &error),
-        is_there: error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir(),
-    })
-}
-
-fn builder(is_recursive: bool) -> DirBuilder {
-    let mut builder = DirBuilder::new();
-    builder.recursive(is_recursive).mode(FOLDER_MODE);
-    builder
+    Ok(())
 }
 
 fn path_of(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
-}
-
-fn reason(what: &str, path: &Path, error: &io::Error) -> String {
-    let text = os::error_text(error.raw_os_error().unwrap_or(0));
-    format!("cannot {what} {}: {text}", path.display())
 }
 
 fn digits<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
@@ -222,40 +226,40 @@ impl<'a> Job<'a> {
 
     /// Make its folder, write its files there and fork its wrapper; without that nothing is left of it.
     fn submit(&self) -> Submitted {
-        match make(self.folder, &[self.other]) {
-            Ok(()) => {}
-            Err(why) if why.is_there => return Submitted::Exists,
-            Err(why) => return Submitted::Failed(why.text),
-        }
-        let failure = match self.write_files() {
-            Err(why) => why,
-            Ok(()) => match os::fork() {
-                -1 => {
-                    let text = os::error_text(os::errno());
-                    format!("cannot start its wrapper: {text}")
-                }
-                0 => return Submitted::Wrapper,
-                _ => return Submitted::Started,
+        let folder = path_of(self.folder);
+        let failure = match make(self.folder, &[self.other]) {
+            // Once it is there: whoever made it has submitted the job.
+            Err(_) if folder.is_dir() => return Submitted::Exists,
+            Err(failure) => return Submitted::Not(failure),
+            Ok(()) => match self.write_files() {
+                Err(failure) => failure,
+                Ok(()) => match os::fork() {
+                    0 => return Submitted::Wrapper,
+                    -1 => Failure {
+                        what: "cannot start its wrapper".to_owned(),
+                        error: os::errno(),
+                    },
+                    _ => return Submitted::Started,
+                },
             },
         };
-        let folder = path_of(self.folder);
         for name in self.files.iter().map(|(name, _)| *name).chain([SUBMITTED]) {
             if !name.starts_with(b"/") {
                 let _ = fs::remove_file(folder.join(path_of(name)));
             }
         }
         let _ = fs::remove_dir(folder);
-        Submitted::Failed(failure)
+        Submitted::Not(failure)
     }
 
-    fn write_files(&self) -> Result<(), String> {
+    fn write_files(&self) -> Result<(), Failure> {
         let submitted = format!("{} {}\n", machine::here().boot, clock::uptime());
         let first = (SUBMITTED, submitted.as_bytes());
         let folder = path_of(self.folder);
         for (name, data) in std::iter::once(&first).chain(&self.files) {
             let path = folder.join(path_of(name));
             launcher::write_file(&path, data, FILE_MODE)
-                .map_err(|error| reason("write", &path, &error))?;
+                .map_err(|error| Failure::of("write", &path, &error))?;
         }
         Ok(())
     }

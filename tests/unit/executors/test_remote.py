@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from runbus.attempt import WRAPPER, wrapper_program
 from runbus.executors._look import Answer, Look, look_script, parse_look
@@ -304,6 +305,24 @@ def test_a_file_that_cannot_be_written_leaves_nothing_of_the_job(
     assert answer.rpartition(b"\n")[0].rpartition(b"\n")[2].startswith(b"failed")
     assert b"is a directory" in answer.lower()
     assert not Path(place.folder).exists()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("kind", ["program", "program without a pipe"])
+def test_a_machine_without_files_or_processes_to_spare_is_busy(
+    shell: list[str], kind: str, tmp_path: Path
+) -> None:
+    place, wrapper = placed(tmp_path / "a'b"), wrapper_there(kind, tmp_path)
+    files = {"request.sh": b"exit 0"}
+    # Its own three files, two more, and none for the job.
+    poor = b'sh -c \'ulimit -n 5; exec "$0" "$@"\' %s' % wrapper.words
+
+    answer = said(shell, submit_script(place, files, b"{}", replace(wrapper, words=poor), "022"))
+
+    verdict = answer.rpartition(b"\n")[0].rpartition(b"\n")[2]
+    assert verdict == b"busy cannot write %s/submitted: too many open files" % place.folder.encode()
+    assert not Path(place.folder).exists()
+    assert said(shell, submit_script(place, files, b"{}", wrapper, "022")) == b"\nstarted\n"
 
 
 BEGAN = b'{"pid":7,"start":500,"boot":"b","host":"h","uptime":1.0}'
