@@ -21,12 +21,14 @@ import pytest
 import runbus
 from runbus import Command, Job, Kernel, LocalExecutor
 from runbus._home import Home
-from runbus.catalog import survey
+from runbus.catalog import RunRecord, survey
 from runbus.errors import RunbusError
+from runbus.executors import SSHExecutor
 from runbus.experiment import ExperimentDraft, StoredExperiment
 from runbus.jobs import JobState
 from runbus.packaging import PatternPackager
 from runbus.testing._waiting import wait_until
+from runbus.transports import LocalTunnel
 
 pytestmark = pytest.mark.services
 
@@ -196,6 +198,34 @@ def test_a_batch_that_was_only_prepared_hinders_nobody_after_a_power_failure(
     assert led(ExperimentDraft("p", jobs, home=home)) == [(JobState.SUCCEEDED, "")]
 
 
+def assert_has_records(run: RunRecord) -> None:
+    """See that what the job of a run left behind is whole."""
+    assert run.job_folder is not None
+    for name in ("exit.json", "pid.json"):
+        assert json.loads(Path(run.job_folder, name).read_text())
+
+
+def test_a_job_elsewhere_that_succeeded_has_succeeded_after_a_power_failure(
+    disk: tuple[Path, Snapshot], tmp_path: Path
+) -> None:
+    mounted, cut = disk
+    jobs = [Job(name=name, task=Command(("true",))) for name in ("a", "b")]
+    experiment = ExperimentDraft("p", jobs, executor="ssh", home=mounted / "home")
+
+    async def lead() -> None:
+        elsewhere = SSHExecutor([LocalTunnel(str(tmp_path / "there"))], workdir="/")
+        async with Kernel(plugins=[elsewhere]) as kernel:
+            await experiment.run(kernel.bus)
+
+    asyncio.run(lead())
+    rows = survey(home=cut() / "home")
+
+    assert [(row.state, row.problem) for row in rows] == [("SUCCEEDED", "")] * 2
+    for row in rows:
+        assert row.run is not None
+        assert_has_records(row.run)
+
+
 def test_a_batch_that_succeeded_has_succeeded_after_a_power_failure(
     disk: tuple[Path, Snapshot], tmp_path: Path
 ) -> None:
@@ -216,8 +246,6 @@ def test_a_batch_that_succeeded_has_succeeded_after_a_power_failure(
     assert list(row.run.metrics("loss").values) == [0.5]
     folder = Path(row.run.experiment_folder)
     assert json.loads((folder / "experiment.json").read_text())["project"] == "train"
-    assert row.run.job_folder is not None
-    for name in ("exit.json", "pid.json"):
-        assert json.loads(Path(row.run.job_folder, name).read_text())
+    assert_has_records(row.run)
     for cursor in Path(row.run.folder).glob("*.cursor"):
         assert json.loads(cursor.read_text())

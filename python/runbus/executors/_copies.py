@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
-from runbus._files import write_file
+from runbus._files import read_file, write_file
 from runbus.attempt import LOOK_BACK, note_cut, read_cuts, whole_records
+from runbus.errors import FileUnreadable
 
-__all__ = ["JournalCopy", "LogCopy", "log_base", "write_record"]
+__all__ = ["JournalCopy", "LogCopy", "log_base", "read_record", "write_record"]
 
 _FIRST_WINDOW = 4 << 10
 _LAST_WINDOW = 1 << 20
@@ -107,9 +108,20 @@ class JournalCopy:
         self.offset += _write(self._path, data, self.offset)
 
 
+def read_record(folder: str, name: str) -> bytes:
+    """Return a job's record that is here; nothing if none can be read."""
+    try:
+        return read_file(os.path.join(folder, name))
+    except (FileNotFoundError, FileUnreadable):
+        return b""
+
+
 def write_record(folder: str, name: str, data: bytes, time_ns: int) -> None:
-    """Write a job's record as if the job had written it here, at that time; it appears whole."""
-    write_file(os.path.join(folder, name), data + b"\n", time_ns=time_ns)
+    """Write a job's record as if the job had written it here, at that time; it appears whole.
+
+    The disk is not waited for: what leads the job does that with the record of its end.
+    """
+    write_file(os.path.join(folder, name), data + b"\n", time_ns=time_ns, is_durable=False)
 
 
 def _end(path: str, size: int) -> bytes:

@@ -17,7 +17,8 @@ import anyio
 from runbus._files import write_file
 from runbus._home import RESULT, RESULT_BYTES
 from runbus.errors import HostError, RemoteFailed
-from runbus.executors._copies import JournalCopy, LogCopy, write_record
+from runbus.executors._copies import JournalCopy, LogCopy, read_record, write_record
+from runbus.executors._look import decoded
 from runbus.executors._named_files import NamedFiles
 from runbus.metrics import ENVIRONMENT, ENVIRONMENT_BYTES
 
@@ -144,7 +145,8 @@ class MirroredJob:
 
     def keep(self, name: str, record: bytes, time_ns: int) -> None:
         """Keep one of its records here, as if it had been written here at that time; once."""
-        if not os.path.exists(os.path.join(self.ref.folder, name)):
+        # Of what the disk had not taken when the power failed there may be a part.
+        if decoded(read_record(self.ref.folder, name)) is None:
             write_record(self.ref.folder, name, record, time_ns)
         self.records.add(name)
 

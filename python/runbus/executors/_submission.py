@@ -72,7 +72,7 @@ def _by_program(
 
 
 # One program is started for all jobs of this shell, and none for a job. It is there when both pipes
-# are open; if it goes, so does the shell, and whoever asks connects anew.
+# are open; if it goes, so does the shell, and the connection is made anew.
 _SERVE = b"""
 if [ -z "${rb_is_served-}" ]; then
     rb_f=%(pipe)s-$$

@@ -228,7 +228,7 @@ impl<'a> Job<'a> {
     fn submit(&self) -> Submitted {
         let folder = path_of(self.folder);
         let failure = match make(self.folder, &[self.other]) {
-            // Once it is there: whoever made it has submitted the job.
+            // Once it is there: the job was submitted before.
             Err(_) if folder.is_dir() => return Submitted::Exists,
             Err(failure) => return Submitted::Not(failure),
             Ok(()) => match self.write_files() {

@@ -90,7 +90,7 @@ async def test_where_a_job_of_several_machines_goes_is_on_disk_before_it_is_sent
 
     class Watching(LocalTunnel):
         async def call(self, script: bytes, *, timeout_s: float = 30.0) -> tuple[int, bytes]:
-            if b"echo started" in script:
+            if b"rb_ask" in script:
                 found.append(list(synced))
             return await super().call(script, timeout_s=timeout_s)
 
@@ -108,3 +108,26 @@ async def test_where_a_job_of_several_machines_goes_is_on_disk_before_it_is_sent
     assert os.path.dirname(record) == job.folder
     # The name, too.
     assert job.folder in before[before.index(record) :]
+
+
+async def test_what_machines_tell_waits_for_no_disk_and_is_mended_after_a_power_failure(
+    tmp_path: Path, synced: list[str]
+) -> None:
+    def make() -> SSHExecutor:
+        return SSHExecutor([LocalTunnel(str(tmp_path / "there"))])
+
+    async with Harness(make, str(tmp_path / "here")) as harness:
+        job = harness.shell("exit 3")
+        await harness.run(job)
+        assert synced == []
+        records = [Path(job.folder, name) for name in ("pid.json", "exit.json")]
+        whole = [record.read_bytes() for record in records]
+        # As file systems leave what they had a name for, and no more.
+        for record, left in zip(records, (b"", b"\0" * 100), strict=True):
+            record.write_bytes(left)
+
+        await harness.restart()
+        ended = await harness.end(harness.started[0])
+
+    assert ended.seen.exit_code == 3
+    assert [record.read_bytes() for record in records] == whole
