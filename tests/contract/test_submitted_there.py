@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
+import anyio
 import pytest
 
 from runbus.executors import SSHExecutor
@@ -38,14 +40,20 @@ def words_of(pid: int) -> list[str]:
 
 def starters(there: Path) -> list[int]:
     """Return the processes that start wrappers for those who reach this folder."""
-    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
-    found = ((pid, words_of(pid)) for pid in pids)
-    # A wrapper is a fork of one, and leads a session of its own.
-    return [
-        pid
-        for pid, words in found
-        if words[1:] == ["submit"] and words[0].startswith(str(there)) and os.getsid(pid) != pid
-    ]
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [pid for pid in pids if is_starter(pid, there)]
+
+
+def is_starter(pid: int, there: Path) -> bool:
+    words = words_of(pid)
+    if words[1:] != ["submit"] or not words[0].startswith(str(there)):
+        return False
+    try:
+        parent = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1]
+    except OSError:
+        return False
+    # Wrappers, and jobs that are not begun, are forks of one; it is started by a shell.
+    return words_of(int(parent))[1:] == ["-s"]
 
 
 async def test_jobs_of_one_connection_are_started_by_one_process(
@@ -75,6 +83,29 @@ async def test_when_it_is_killed_jobs_continue_and_the_next_begin(
     (tmp_path / "go").write_text("on")
     assert (await harness.end(first)).seen.exit_code == 7
     assert len(starters(there)) == 1
+
+
+async def test_jobs_run_once_however_often_it_is_killed(
+    harness: Harness, there: Path, tmp_path: Path
+) -> None:
+    killed: list[int] = []
+
+    async def kill() -> None:
+        while len(killed) < 8:
+            for pid in await until(lambda: starters(there)):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+
+    ends: list[int | None] = []
+    async with anyio.create_task_group() as group:
+        group.start_soon(kill)
+        while len(killed) < 8:
+            job = harness.shell(f"echo {len(ends)} >>'{tmp_path / 'ran'}'; exit {len(ends)}")
+            ends.append((await harness.run(job)).seen.exit_code)
+
+    assert ends == [*range(len(ends))]
+    assert (tmp_path / "ran").read_text().split() == [str(number) for number in ends]
 
 
 async def test_it_ends_with_its_connection_and_jobs_continue(harness: Harness, there: Path) -> None:
