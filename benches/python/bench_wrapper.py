@@ -116,7 +116,9 @@ def resident(words: tuple[str, ...], folder: str) -> float:
     with subprocess.Popen([*words, "run", path], start_new_session=True) as wrapper:
         while not os.path.exists(os.path.join(path, "pid.json")):
             time.sleep(0.01)
-        time.sleep(1.5)  # it gives back what waiting does not need after a second
+        # It gives back what waiting does not need after a second, and whenever it has looked around,
+        # which is every five.
+        time.sleep(7)
         status = Path(f"/proc/{wrapper.pid}/status").read_text()
         subprocess.run([*words, "cancel", path, "0"], check=True)
     return float(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")))

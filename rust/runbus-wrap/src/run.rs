@@ -193,7 +193,8 @@ struct Attempt {
     ending: Ending,
     status: Option<i32>,
     failure: Option<(i32, String)>,
-    /// When the memory that only waiting does not need is given back.
+    /// When the memory that only waiting does not need is given back; None once that is done, until
+    /// this process wakes by itself.
     forget_at: Cell<Option<f64>>,
 }
 
@@ -388,7 +389,10 @@ impl Attempt {
         let [reader, other] = self.relay.watched();
         #[expect(clippy::cast_possible_truncation, reason = "at most LOOK seconds")]
         let milliseconds = ((due - now).clamp(0.0, LOOK) * 1e3).ceil() as i32;
-        os::wait_for([self.signals, reader, other], milliseconds);
+        let heard = os::wait_for([self.signals, reader, other], milliseconds);
+        if !heard.contains(&true) && self.forget_at.get().is_none() {
+            self.forget_at.set(Some(now));
+        }
     }
 
     /// Take in the signals that came.

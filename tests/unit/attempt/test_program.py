@@ -411,3 +411,24 @@ def test_where_the_program_cannot_be_written_the_script_is_used(tmp_path: Path) 
     (tmp_path / "bin").write_text("no folder")
 
     assert wrapper_program(tmp_path) is None
+
+
+def test_a_wrapper_that_has_looked_around_keeps_no_more_memory_than_before(
+    launch, tmp_path: Path
+) -> None:
+    """Of its own code it needs little while it waits: there may be thousands on a machine."""
+    (tmp_path / "beat").write_text("6\n")  # after its first look, which comes after five seconds
+    wrapper = launch(tmp_path, sys.executable, "-c", WAITS)
+    first = wait_until(lambda: heartbeat(tmp_path))
+    wait_until(lambda: heartbeat(tmp_path) != first)
+
+    wait_until(lambda: resident_kib(wrapper.pid) < 600)
+
+
+def heartbeat(folder: Path) -> str:
+    return (folder / "heartbeat").read_text() if (folder / "heartbeat").exists() else ""
+
+
+def resident_kib(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
