@@ -116,8 +116,8 @@ def resident(words: tuple[str, ...], folder: str) -> float:
     with subprocess.Popen([*words, "run", path], start_new_session=True) as wrapper:
         while not os.path.exists(os.path.join(path, "pid.json")):
             time.sleep(0.01)
-        # It gives back what waiting does not need after a second, and whenever it has looked around,
-        # which is every five.
+        # It gives back what waiting does not need after a second, and whenever it has looked
+        # around, which is every five.
         time.sleep(7)
         status = Path(f"/proc/{wrapper.pid}/status").read_text()
         subprocess.run([*words, "cancel", path, "0"], check=True)

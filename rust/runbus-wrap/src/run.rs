@@ -26,6 +26,9 @@ const LOOK: f64 = 5.0;
 /// How long what was killed may take to be gone, and how often it is killed again meanwhile.
 const KILLING: f64 = 5.0;
 const AGAIN: f64 = 0.02;
+/// How long what a job has started may take to end after it before it counts as left behind: helpers
+/// that end when their parent is gone, as those of Python's `multiprocessing`, need a moment.
+const LEAVING: f64 = 0.1;
 /// How long a job that this machine has no room for may wait.
 const PATIENCE: f64 = 60.0;
 
@@ -192,6 +195,8 @@ struct Attempt {
     next_look: f64,
     ending: Ending,
     status: Option<i32>,
+    /// When what is left of the job counts as left behind; None while it runs.
+    left_at: Option<f64>,
     failure: Option<(i32, String)>,
     /// When the memory that only waiting does not need is given back; None once that is done, until
     /// this process wakes by itself.
@@ -248,6 +253,7 @@ impl Attempt {
             next_look: now + LOOK,
             ending: Ending::Not,
             status: None,
+            left_at: None,
             failure: None,
             forget_at: Cell::new(Some(now + 1.0)),
         };
@@ -275,7 +281,8 @@ impl Attempt {
             self.wait(now);
             self.hear();
             self.reap();
-            if self.status.is_none() || !matches!(self.ending, Ending::Not) {
+            let is_waited_for = self.left_at.is_some() || !matches!(self.ending, Ending::Not);
+            if self.status.is_none() || is_waited_for {
                 self.relay.tend();
             }
         }
@@ -342,9 +349,14 @@ impl Attempt {
             return matches!(self.ending, Ending::Killed(_, until) if now >= until);
         }
         match self.ending {
-            Ending::Not if self.request.kills_leftovers && has_children() => {
-                self.ask(Why::Leftovers, GRACE, now);
-                false
+            Ending::Not if has_children() => {
+                let left_at = *self.left_at.get_or_insert(now + LEAVING);
+                let is_left = now >= left_at;
+                if is_left && self.request.kills_leftovers {
+                    self.ask(Why::Leftovers, GRACE, now);
+                    return false;
+                }
+                is_left
             }
             Ending::Not => true,
             Ending::Asked(..) => !has_children() && self.reach.members().is_empty(),
@@ -367,7 +379,7 @@ impl Attempt {
             due = due.min(at);
         }
         match self.ending {
-            Ending::Not => {}
+            Ending::Not => due = due.min(self.left_at.unwrap_or(due)),
             Ending::Asked(_, at) => {
                 due = due.min(at);
                 if self.status.is_some() {

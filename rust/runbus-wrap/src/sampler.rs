@@ -6,9 +6,9 @@
 use std::ffi::CStr;
 use std::os::fd::RawFd;
 
-use crate::os;
 use crate::record::{self, Beside};
 use crate::request::Request;
+use crate::{clock, os};
 
 /// A job that is over within so many seconds is not sampled.
 const AFTER: f64 = 1.0;
@@ -131,6 +131,7 @@ impl Sampler {
         // SAFETY: no status is asked for, and `used` is a valid place for the answer.
         unsafe { libc::wait4(pid, std::ptr::null_mut(), 0, &raw mut used) };
         os::close(pipe);
+        reap_group(pid);
         *self = Self::None;
         Some(Beside::of(&used, &others))
     }
@@ -161,6 +162,21 @@ impl Sampler {
         }
         *self = Self::None;
         None
+    }
+}
+
+/// Take in what a sampler had started: it lets go of the pipe a moment before its end is told.
+fn reap_group(leader: i32) {
+    let until = clock::now() + f64::from(PATIENCE) / 1e3;
+    loop {
+        // SAFETY: the call takes numbers, and a null pointer, which it allows.
+        match unsafe { libc::waitpid(-leader, std::ptr::null_mut(), libc::WNOHANG) } {
+            -1 => break,
+            // One that has let go of the pipe goes on.
+            0 if clock::now() >= until => break,
+            0 => clock::sleep(0.001),
+            _ => {}
+        }
     }
 }
 
