@@ -27,6 +27,8 @@ use crate::{clock, files};
 /// piece at a time would make one call in a hundred thousand wait for milliseconds; and pages that
 /// were just made are still in the cache when records are stored into them.
 const AHEAD_BYTES: u64 = 128 << 10;
+/// A short file has so few of them: each is written to the disk with the first sync.
+const FIRST_AHEAD_BYTES: u64 = 16 << 10;
 /// Without pieces, schemas are repeated this often.
 const PLAIN_PIECE_BYTES: u64 = 4 << 20;
 const RETRY_AFTER: Duration = Duration::from_millis(100);
@@ -345,7 +347,8 @@ impl Appender {
         }
         if let Storage::Mapped(piece) = &mut self.storage {
             if piece.present_end() < self.position + bytes {
-                piece.fault_in(self.position, bytes + AHEAD_BYTES)?;
+                let ahead = self.position.clamp(FIRST_AHEAD_BYTES, AHEAD_BYTES);
+                piece.fault_in(self.position, bytes + ahead)?;
             }
             self.limit = piece.present_end().min(piece.end() - END_BYTES);
         }
