@@ -75,8 +75,14 @@ def _by_program(
 # are open; if it goes, so does the shell, and the connection is made anew.
 _SERVE = b"""
 if [ -z "${rb_is_served-}" ]; then
-    rb_f=%(pipe)s-$$
-    if mkfifo -m 600 "$rb_f" "$rb_f.told" 2>/dev/null; then
+    rb_f=%(pipe)s-$$; rb_is_served=1
+    if ! %(words)s version >/dev/null 2>&1 </dev/null; then
+        rb_is_served=
+        rb_ask() {
+            rb_x=exists
+            [ -d "$2" ] || rb_x='failed the wrapper program there cannot be run any more'
+        }
+    elif mkfifo -m 600 "$rb_f" "$rb_f.told" 2>/dev/null; then
         %(words)s submit <"$rb_f" >"$rb_f.told" 2>/dev/null &
         exec 8>"$rb_f" 9<"$rb_f.told"
         rm -f "$rb_f" "$rb_f.told"
@@ -85,7 +91,6 @@ if [ -z "${rb_is_served-}" ]; then
         rb_ask() { rb_x=$(printf '%%s\\0' "$@" | %(words)s submit 2>/dev/null 3>&-) &&
             [ -n "$rb_x" ]; }
     fi
-    rb_is_served=1
 fi
 """
 

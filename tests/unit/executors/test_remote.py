@@ -308,6 +308,22 @@ def test_a_file_that_cannot_be_written_leaves_nothing_of_the_job(
 
 
 @pytest.mark.parametrize("shell", SHELLS)
+def test_a_program_that_somebody_has_removed_is_said_and_nothing_runs(
+    shell: list[str], tmp_path: Path
+) -> None:
+    place, wrapper = placed(tmp_path / "a'b"), wrapper_there("program", tmp_path)
+    gone = replace(wrapper, words=quote(str(tmp_path / "gone")))
+
+    answer = said(shell, submit_script(place, {}, b"{}", gone, "022"))
+
+    assert answer == b"\nfailed the wrapper program there cannot be run any more\n"
+    assert not Path(place.folder).exists()
+    # Of what was submitted before, that nothing runs would not be true.
+    Path(place.folder).mkdir(parents=True)
+    assert said(shell, submit_script(place, {}, b"{}", gone, "022")) == b"\nexists\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("kind", ["program", "program without a pipe"])
 def test_a_machine_without_files_or_processes_to_spare_is_busy(
     shell: list[str], kind: str, tmp_path: Path
