@@ -15,7 +15,7 @@ from runbus._home import Home
 from runbus._secrets import redacted_text
 from runbus.abc import GRACE_S
 from runbus.attempt import read_log
-from runbus.catalog import open_run
+from runbus.catalog import RunRecord, open_run
 from runbus.errors import NotFound, RunbusError
 from runbus.events import (
     JobCancelRequested,
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runbus.abc import Dependency
-    from runbus.catalog import RunRecord
     from runbus.events import JobFact
     from runbus.jobs import JobRecord
 
@@ -115,7 +114,11 @@ async def explain(run: RunRecord | str) -> Explanation:
 
 
 def _explain(named: RunRecord | str) -> Explanation:
-    run = open_run(named) if isinstance(named, str) else named
+    found = open_run(named) if isinstance(named, str) else named
+    # Who leads is asked first, and where the run stands is read again: what a leader recorded
+    # before it went is seen.
+    unled = _unled(found.experiment_folder)
+    run = RunRecord(found.folder)
     reason = f": {run.reason}" if run.reason else ""
     state = f"{run.state}{reason}"
     made = Happening(run.info.created_ns, "made")
@@ -127,10 +130,10 @@ def _explain(named: RunRecord | str) -> Explanation:
     has_more = job is not None and job.attempt > 1
     story = [made, *_in_order(facts, made.time_ns, has_more=has_more)]
     if job is None:
-        return Explanation(state, [_unled(run) or "its job is about to be recorded"], story, [])
+        return Explanation(state, [unled or "its job is about to be recorded"], story, [])
     failed = job.state.is_terminal and job.state not in (JobState.SUCCEEDED, JobState.SKIPPED)
     is_over = job.state.is_terminal
-    because = [*(_of_end(run, job) if is_over else _of_wait(run, job, of_batch))]
+    because = [*(_of_end(run, job) if is_over else _of_wait(run, job, of_batch, unled))]
     if not failed:
         return Explanation(state, because, story, [])
     if (raised := run.error) is not None:
@@ -234,13 +237,22 @@ def _of_asked_end(run: RunRecord, job: JobRecord) -> Iterator[str]:
         yield "it was still there after its grace period, so it was killed (SIGKILL)"
 
 
-def _of_wait(run: RunRecord, job: JobRecord, of_batch: list[JobFact]) -> Iterator[str]:
-    """Say what a job that is not over waits for."""
+def _of_wait(
+    run: RunRecord, job: JobRecord, of_batch: list[JobFact], unled: str
+) -> Iterator[str]:
+    """Say what a job that is not over waits for.
+
+    Args:
+        run: Its run.
+        job: The job.
+        of_batch: What is on record of all jobs of its batch.
+        unled: That no process leads it; empty if one does.
+    """
     if job.cancelling:
         yield "its end was asked for, and is waited for"
     if job.overdue:
         yield f"it is being ended: {job.overdue}"
-    if unled := _unled(run):
+    if unled:
         yield unled
         return
     if job.is_suspended:
@@ -355,13 +367,13 @@ def _asked(run: RunRecord) -> Asked | None:
         return None
 
 
-def _unled(run: RunRecord) -> str:
-    """Say that no process leads the experiment; empty if somebody does."""
-    if not is_left(run.experiment_folder):
+def _unled(experiment: str) -> str:
+    """Say that no process leads an experiment; empty if somebody does."""
+    if not is_left(experiment):
         about = "its batch was handed over a moment ago, and no process leads it yet"
-        return about if leader_of(run.experiment_folder) is None else ""
-    name = os.path.basename(run.experiment_folder)
-    why = f" ({why})" if (why := why_unled(run.experiment_folder)) else ""
+        return about if leader_of(experiment) is None else ""
+    name = os.path.basename(experiment)
+    why = f" ({why})" if (why := why_unled(experiment)) else ""
     return f"no process leads its batch{why}: runbus attach {name} continues with it"
 
 

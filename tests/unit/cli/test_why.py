@@ -139,6 +139,23 @@ def test_a_job_that_had_to_be_killed_is_told_of_its_limit_or_who_asked_and_that_
     assert anyio.run(api.explain, f"{stored.id}-1").because == sentences
 
 
+def test_a_run_that_was_read_before_its_end_is_explained_as_it_stands_now(
+    led: tuple[StoredExperiment, JobStore],
+) -> None:
+    stored, store = led
+    run = find_run(f"{stored.id}-1")
+    assert run.job is not None
+    assert not run.job.state.is_terminal
+    end: dict[str, Any] = {"exit_code": 3, "signal": None, "reason": "exit code 3"}
+    end |= {"state": "FAILED", "duration_s": 1.0}
+    store.record(JobEnded(**about(stored, 0, time.time_ns()), **end))
+
+    told = anyio.run(api.explain, run)
+
+    assert told.state == "FAILED: exit code 3"
+    assert told.because == ["its program ended with exit code 3"]
+
+
 def test_a_retry_is_before_what_never_began_once_its_pause_is_over(
     led: tuple[StoredExperiment, JobStore],
 ) -> None:
