@@ -237,9 +237,7 @@ def _of_asked_end(run: RunRecord, job: JobRecord) -> Iterator[str]:
         yield "it was still there after its grace period, so it was killed (SIGKILL)"
 
 
-def _of_wait(
-    run: RunRecord, job: JobRecord, of_batch: list[JobFact], unled: str
-) -> Iterator[str]:
+def _of_wait(run: RunRecord, job: JobRecord, of_batch: list[JobFact], unled: str) -> Iterator[str]:
     """Say what a job that is not over waits for.
 
     Args:

@@ -13,7 +13,7 @@ from runbus import codec
 from runbus.config._batch import DEFAULT, TAKING, Batch, BatchJob, Name
 from runbus.config._batch_jobs import check_meaning
 from runbus.config._batch_types import check_struct
-from runbus.config._document import read_document
+from runbus.config._document import read_document, read_input
 from runbus.config._flat import nested
 from runbus.config._graph import graph_problems
 from runbus.config._named import EXECUTORS
@@ -52,7 +52,7 @@ def load_batch(path: str, *, executor: str | None = None, with_secrets: bool = F
     see `find_executor`.
 
     Args:
-        path: The file.
+        path: The file; "-" is standard input, which brings JSON or YAML.
         executor: The executor of the jobs that name none, instead of the file's.
         with_secrets: Whether a secret that is not there counts as a mistake.
 
@@ -61,9 +61,10 @@ def load_batch(path: str, *, executor: str | None = None, with_secrets: bool = F
             file, line and key, in the order of the lines. Nothing was done.
     """
     try:
-        document = read_document(path)
+        document = read_input() if path == "-" else read_document(path)
     except ConfigInvalid as error:
-        raise BatchInvalid(path, tuple(map(str, error.problems))) from error.__cause__
+        raise BatchInvalid(error.what, tuple(map(str, error.problems))) from error.__cause__
+    path = document.path
     reading = _Reading(document, with_secrets)
     batch = reading.batch(executor)
     told = [one.told(path, document.line(one.path)) for one in reading.mistakes]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import tomllib
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
 
     from runbus.config._node import Path
 
-__all__ = ["MOST_DIGITS", "Document", "read_document", "unusable"]
+__all__ = ["MOST_DIGITS", "Document", "read_document", "read_input", "unusable"]
 
 _MOST_BYTES = 8 << 20
 _MOST_VALUES = 200_000
 MOST_DIGITS = 100
+_STDIN = "<stdin>"
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 # An escape, which may be of such a character, or a number of very many digits.
@@ -88,11 +90,36 @@ def read_document(path: str) -> Document:
     if reader is None:
         raise _invalid(path, "its name must end in .yaml, .toml or .json", 1)
     try:
-        text = read_file(os.path.realpath(path), limit=_MOST_BYTES).decode()
+        return _parsed(path, read_file(os.path.realpath(path), limit=_MOST_BYTES), reader)
     except FileUnreadable as error:
         raise _invalid(path, error.reason) from error
     except OSError as error:
         raise _invalid(path, os_reason(error)) from error
+
+
+def read_input() -> Document:
+    """Read what a pipe brings on standard input: JSON if it begins with a brace, otherwise YAML.
+
+    Waits for its end; as much of it is read as a file may have.
+
+    Raises:
+        ConfigInvalid: It cannot be read.
+    """
+    if sys.stdin is None:
+        raise _invalid(_STDIN, "it is closed")
+    try:
+        data = sys.stdin.buffer.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise _invalid(_STDIN, os_reason(error)) from error
+    if len(data) > _MOST_BYTES:
+        raise _invalid(_STDIN, f"it has more than {_MOST_BYTES:,} bytes, the most that are read")
+    is_json = data.lstrip().startswith(b"{")
+    return _parsed(_STDIN, data, _read_json if is_json else _read_yaml)
+
+
+def _parsed(path: str, data: bytes, reader: Callable[[str, str], Document]) -> Document:
+    try:
+        text = data.decode()
     except UnicodeDecodeError as error:
         raise _invalid(path, f"it is not UTF-8 at byte {error.start}") from error
     try:

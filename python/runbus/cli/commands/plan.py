@@ -31,6 +31,8 @@ def command(
 ) -> ExitStatus:
     """Show what a batch file would do: its graph, its code and every request.
 
+    BATCH is a file, or - for standard input, as `runbus submit` takes it.
+
     Nothing is written or sent, and no secret is looked at. Of many jobs that are alike a terminal
     is shown one request; a pipe and --json get all.
     """

@@ -54,9 +54,9 @@ def command(
 ) -> ExitStatus:
     """Run the jobs of a batch file and follow them to the end.
 
-    BATCH is a file of YAML, TOML or JSON. If anything in it is wrong, it is refused whole, with
-    the place of every mistake. Of a sweep that was submitted before, only the points run that have
-    not: until its code or its values change.
+    BATCH is a file of YAML, TOML or JSON; - reads YAML or JSON from standard input. If anything in
+    it is wrong, it is refused whole, with the place of every mistake. Of a sweep that was submitted
+    before, only the points run that have not: until its code or its values change.
 
     Exits with 0 if every job succeeded, 1 if one did not, 130 after Ctrl-C.
     """
