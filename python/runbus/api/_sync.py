@@ -16,7 +16,7 @@ from runbus.experiment import ExperimentDraft, started_before, sweep
 from runbus.kernel import Kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from runbus.abc import Executor, Plugin, Timeouts
@@ -32,7 +32,7 @@ def run_sweep(
     executor: str | Mapping[str, Any] | Executor | Config[Any] = "local",
     project: str | None = None,
     name: str | None = None,
-    sweeps: Sequence[str] | Space = (),
+    sweeps: Sequence[str] | Mapping[str, Iterable[Any]] | Space = (),
     stop: EarlyStop | None = None,
     again: bool = False,
     max_parallel: int | None = None,
@@ -51,8 +51,9 @@ def run_sweep(
             `{"type": "ssh", "hosts": ["box"]}`.
         project: What to gather the runs under; the task's title if None.
         name: What the runs' names begin with; the task's title if None.
-        sweeps: Texts such as `lr=0.01,0.1`, or a space such as `runbus.config.Random`. Only the
-            points run that have not: one is known by its values and its code.
+        sweeps: The values by names, or texts such as `lr=0.01,0.1`, or a space such as
+            `runbus.config.Random`. Only the points run that have not: one is known by its values
+            and its code.
         stop: When a run is to end early, by what it logs.
         again: Whether all points run in any case.
         max_parallel: How many run at a time; as many as there are processors if None, and besides

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from runbus.config._asking import is_part_of as is_part_of
     from runbus.config._asking import members_of as members_of
     from runbus.config._asking import return_type as return_type
+    from runbus.config._axis import MOST_POINTS as MOST_POINTS
     from runbus.config._batch import Batch as Batch
     from runbus.config._batch import BatchJob as BatchJob
     from runbus.config._batch import ValueField as ValueField
@@ -114,7 +115,6 @@ if TYPE_CHECKING:
     from runbus.config._sources import read_source as read_source
     from runbus.config._sources import set_variables as set_variables
     from runbus.config._sources import split_section as split_section
-    from runbus.config._space import MOST_POINTS as MOST_POINTS
     from runbus.config._space import Grid as Grid
     from runbus.config._space import Points as Points
     from runbus.config._space import Random as Random
@@ -407,8 +407,8 @@ __getattr__, __dir__ = lazy_names(
         "._script": ("Script",),
         "._settings": ("default_plugins",),
         "._draw": ("Choice", "IntUniform", "LogUniform", "Uniform"),
+        "._axis": ("MOST_POINTS",),
         "._space": (
-            "MOST_POINTS",
             "Grid",
             "Points",
             "Random",

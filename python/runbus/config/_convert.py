@@ -105,7 +105,7 @@ def _scalar(hint: type, making: Making, reader: Any = None) -> Converter:
 def _anything(making: Making) -> Converter:
     def convert(value: Any, mistakes: Mistakes) -> Any:
         if isinstance(value, Word):
-            return plain(_scalars.guess(value))
+            return _scalars.guess(value)
         kind = type(value)
         if kind is list or kind is tuple or kind is set:
             return kind(items_of(value, convert, mistakes))
@@ -114,15 +114,6 @@ def _anything(making: Making) -> Converter:
         if is_structured(kind):
             return making.from_mapping(kind, values_of(value), mistakes)
         return making.adopted(value)
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, list):
-            return [plain(one) for one in value]
-        if isinstance(value, tuple):
-            return tuple(plain(one) for one in value)
-        if isinstance(value, dict):
-            return {plain(key): plain(one) for key, one in value.items()}
-        return _scalars.guess(value) if isinstance(value, Word) else value
 
     return convert
 

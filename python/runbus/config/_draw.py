@@ -7,13 +7,15 @@ last digit between machines: the draw is a SHA-256, and the arithmetic is decima
 from __future__ import annotations
 
 import hashlib
-import json
 import math
+from collections.abc import Iterable
 from decimal import Context, Decimal
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import msgspec
+from msgspec.structs import force_setattr
 
+from runbus.config._axis import given_value, given_values, of_values
 from runbus.config._node import Mistake
 
 if TYPE_CHECKING:
@@ -31,7 +33,16 @@ _PARTS = 10**20
 _LARGEST = 2**63
 
 
-class Uniform(msgspec.Struct, frozen=True):
+class _Range(msgspec.Struct, frozen=True):
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "low", given_value(self.low))
+        force_setattr(self, "high", given_value(self.high))
+
+
+class Uniform(_Range, frozen=True):
     """A number between two others, each as likely as any.
 
     Attributes:
@@ -40,9 +51,6 @@ class Uniform(msgspec.Struct, frozen=True):
     """
 
     tag: ClassVar[str] = "uniform"
-
-    low: float
-    high: float
 
     @property
     def size(self) -> int | None:
@@ -101,7 +109,7 @@ class LogUniform(Uniform, frozen=True):
         return float(min(max(rounded, low), high))
 
 
-class IntUniform(msgspec.Struct, frozen=True):
+class IntUniform(_Range, frozen=True):
     """A whole number between two others, both of which it may be.
 
     Attributes:
@@ -144,17 +152,24 @@ class Choice(msgspec.Struct, frozen=True):
     """One of several values.
 
     Attributes:
-        values: The values.
+        values: The values; of an array, too, or a range.
     """
 
     tag: ClassVar[str] = "choice"
 
-    values: list[Any]
+    values: Iterable[Any]
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "values", given_values(self.values))
+
+    @property
+    def _listed(self) -> list[Any]:
+        return cast("list[Any]", self.values)
 
     @property
     def size(self) -> int:
         """How many values there are."""
-        return len(self.values)
+        return len(self._listed)
 
     @property
     def data(self) -> dict[str, Any]:
@@ -167,7 +182,7 @@ class Choice(msgspec.Struct, frozen=True):
 
     def at(self, share: int) -> Any:
         """Return the value at a place, in parts of the whole range."""
-        return self.values[share * self.size // _PARTS]
+        return self._listed[share * self.size // _PARTS]
 
 
 Distribution = Uniform | LogUniform | IntUniform | Choice
@@ -188,28 +203,6 @@ def draw(one: Distribution, seed: int, path: str, number: int) -> Any:
     """
     digest = hashlib.sha256(f"{seed}\n{path}\n{number}".encode()).digest()
     return one.at(int.from_bytes(digest[:16], "big") % _PARTS)
-
-
-def of_values(values: Any) -> Mistakes:
-    """Return what is wrong with the values of an axis."""
-    if not isinstance(values, (list, tuple)):
-        advice = f"write a list: [{values!r}]" if values is not None else "write a list of values"
-        return [Mistake(f"expected a list of values, got {values!r}", expected=advice)]
-    if not values:
-        return [Mistake("the list is empty", expected="write at least one value, or leave it out")]
-    wrong: Mistakes = []
-    seen: set[str] = set()
-    for place, value in enumerate(values):
-        try:
-            text = json.dumps(value, allow_nan=False, sort_keys=True)
-        except (TypeError, ValueError, RecursionError):
-            advice = "write text, numbers, true, false, null, lists or mappings of them"
-            wrong.append(Mistake(f"{value!r} cannot be a value", (place,), expected=advice))
-            continue
-        if text in seen:
-            wrong.append(Mistake(f"{value!r} is given twice", (place,), expected="leave one out"))
-        seen.add(text)
-    return wrong
 
 
 def _of_bounds(low: Any, high: Any) -> Mistakes:

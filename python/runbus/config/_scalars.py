@@ -267,6 +267,17 @@ def guess(word: str) -> Any:
             continue
     if word.lower() in ("true", "false"):
         return word.lower() == "true"
-    if word[:1] in ("[", "{", "("):
-        return read_words(Word(word))
+    if word[:1] in ("[", "{", "(") and type(found := read_words(Word(word))) is not Word:
+        return _guessed(found)
     return _read_str(Word(word))
+
+
+def _guessed(found: Any) -> Any:
+    """Return the parts of what was written in one word, each with its own meaning."""
+    if isinstance(found, Word):
+        return guess(found)
+    if isinstance(found, (list, tuple)):
+        return type(found)(map(_guessed, found))
+    if isinstance(found, dict):
+        return {key: _guessed(one) for key, one in found.items()}
+    return found if isinstance(found, str) else repr(found)  # a call, of what nobody knows

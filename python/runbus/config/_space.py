@@ -5,24 +5,24 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import msgspec
 from msgspec.structs import force_setattr
 
-from runbus.config._draw import Choice, Distribution, draw, of_values
+from runbus.config._axis import MOST_POINTS, given_values, of_values
+from runbus.config._draw import Choice, Distribution, draw
 from runbus.config._node import Mistake
 from runbus.config._paths import parse_path
 from runbus.errors import SpaceInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from runbus.config._node import Mistakes
 
 __all__ = [
-    "MOST_POINTS",
     "Grid",
     "Point",
     "Points",
@@ -33,9 +33,6 @@ __all__ = [
     "size_mistakes",
     "value_text",
 ]
-
-MOST_POINTS = 100_000
-"""How many points a sweep may have: each is a job with folders of its own."""
 
 _REDRAWS = 100
 """How many draws may be made for each point until it differs from the others."""
@@ -55,7 +52,19 @@ class _Space(msgspec.Struct, frozen=True):
 
 
 class _Axes(_Space, frozen=True):
-    axes: dict[str, list[Any]]
+    axes: Mapping[str, Iterable[Any]]
+
+    def __post_init__(self) -> None:
+        axes: Any = self.axes
+        if isinstance(axes, Mapping):
+            made = {path: given_values(values) for path, values in axes.items()}
+            force_setattr(self, "axes", made)
+        super().__post_init__()
+
+    @property
+    def lists(self) -> dict[str, list[Any]]:
+        """The values by config paths, plain ones."""
+        return cast("dict[str, list[Any]]", self.axes)
 
     def mistakes(self) -> Mistakes:
         if wrong := _no_mapping(self.axes, "paths to lists of values"):
@@ -71,7 +80,7 @@ class Grid(_Axes, frozen=True):
     """Every combination of some values; the last path varies fastest.
 
     Attributes:
-        axes: The values by config paths.
+        axes: The values by config paths: lists, ranges, arrays.
 
     Raises:
         SpaceInvalid: It has no points, or too many, or something in it is no value.
@@ -82,7 +91,7 @@ class Grid(_Axes, frozen=True):
     @property
     def size(self) -> int:
         """How many points it has."""
-        return math.prod(map(len, self.axes.values()))
+        return math.prod(map(len, self.lists.values()))
 
     @property
     def data(self) -> dict[str, Any]:
@@ -103,7 +112,7 @@ class Zip(_Axes, frozen=True):
     """The first values together, then the second ones, and so on.
 
     Attributes:
-        axes: The values by config paths, as many of each.
+        axes: The values by config paths, as many of each: lists, ranges, arrays.
 
     Raises:
         SpaceInvalid: The lists differ in their lengths, it has no points, or too many, or something
@@ -115,7 +124,7 @@ class Zip(_Axes, frozen=True):
     @property
     def size(self) -> int:
         """How many points it has."""
-        return len(next(iter(self.axes.values())))
+        return len(next(iter(self.lists.values())))
 
     @property
     def data(self) -> dict[str, Any]:
@@ -128,7 +137,7 @@ class Zip(_Axes, frozen=True):
             return wrong
         (first, *others) = self.axes
         for path in others:
-            if (here := len(self.axes[path])) != self.size:
+            if (here := len(self.lists[path])) != self.size:
                 told = f"{here} values, but {first} has {self.size}"
                 advice = "a zip takes as many values of each path; a grid combines all of them"
                 return [Mistake(told, (path,), expected=advice)]
@@ -152,12 +161,16 @@ class Points(_Space, frozen=True):
 
     tag: ClassVar[str] = "list"
 
-    rows: list[Point]
+    rows: Iterable[Mapping[str, Any]]
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "rows", given_values(self.rows))
+        super().__post_init__()
 
     @property
     def size(self) -> int:
         """How many points it has."""
-        return len(self.rows)
+        return len(cast("list[Point]", self.rows))
 
     @property
     def data(self) -> dict[str, Any]:
@@ -187,7 +200,8 @@ class Random(_Space, frozen=True):
     those before them as they are, and so do other paths.
 
     Attributes:
-        axes: What each value is drawn from, by config paths; a list is a `Choice`.
+        axes: What each value is drawn from, by config paths; a list is a `Choice`, and so is a
+            range or an array.
         count: How many points.
         seed: The seed.
 
@@ -197,14 +211,14 @@ class Random(_Space, frozen=True):
 
     tag: ClassVar[str] = "random"
 
-    axes: Mapping[str, Distribution | list[Any]]
+    axes: Mapping[str, Distribution | Iterable[Any]]
     count: int
     seed: int = 0
 
     def __post_init__(self) -> None:
         axes: Any = self.axes
         if isinstance(axes, Mapping):
-            made = {key: Choice(one) if isinstance(one, list) else one for key, one in axes.items()}
+            made = {path: _choice(one) for path, one in axes.items()}
             force_setattr(self, "axes", made)
         super().__post_init__()
 
@@ -311,6 +325,12 @@ class Trials(_Space, frozen=True):
 
 
 Space = Grid | Zip | Points | Random | Trials
+
+
+def _choice(given: Any) -> Any:
+    """Return what a list means where something is drawn from it; anything else as it is."""
+    values = given if isinstance(given, Distribution) else given_values(given)
+    return Choice(values) if isinstance(values, list) else given
 
 
 def value_text(value: Any) -> str:

@@ -9,11 +9,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from runbus._files import read_file
+from runbus.config._axis import MOST_POINTS
 from runbus.config._document import read_document
 from runbus.config._draw import DISTRIBUTIONS, Distribution
 from runbus.config._node import Mistake, Word
 from runbus.config._paths import parse_path
-from runbus.config._space import MOST_POINTS, Grid, Points, Random, Space, Trials, Zip
+from runbus.config._space import Grid, Points, Random, Space, Trials, Zip
 from runbus.config._sweep import parse_axes, parse_value
 from runbus.errors import (
     ConfigInvalid,

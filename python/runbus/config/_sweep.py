@@ -28,7 +28,7 @@ def parse_value(text: str) -> Value:
             return number(text)
         except ValueError:
             continue
-    return text
+    return str(text)  # of a `Word`, too, which no record can hold
 
 
 def parse_sweep(text: str) -> tuple[str, tuple[str, ...]]:

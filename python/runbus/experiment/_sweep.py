@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
@@ -17,6 +18,7 @@ from runbus.abc import ArtifactLimits, EarlyStop, Timeouts
 from runbus.catalog import check_goal
 from runbus.config import (
     Function,
+    Grid,
     Space,
     Word,
     check_task,
@@ -33,7 +35,7 @@ from runbus.experiment._job import LONGEST_NAME, Job
 from runbus.jobs import Asked, JobState, SweepAsked, SweepPoint, current_record, read_jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from runbus.config import Partial, Task
 
@@ -42,7 +44,7 @@ __all__ = ["Started", "as_points", "started_before", "sweep", "sweeps_of", "swep
 
 def sweep(
     task: Task | Partial[Any],
-    sweeps: Sequence[str] | Space = (),
+    sweeps: Sequence[str] | Mapping[str, Iterable[Any]] | Space = (),
     *,
     name: str | None = None,
     timeouts: Timeouts = Timeouts(),  # noqa: B008 - it never changes
@@ -58,7 +60,8 @@ def sweep(
 
     Args:
         task: What to run.
-        sweeps: A space; or texts such as `lr=0.01,0.1`, a grid whose last one varies fastest.
+        sweeps: A space; or the values by names, or texts such as `lr=0.01,0.1`: a grid, whose last
+            one varies fastest.
         name: What the sweep is called, and what the jobs' names begin with; no name, and the task's
             own title, if None.
         timeouts: How long each may take.
@@ -77,6 +80,8 @@ def sweep(
         TaskInvalid: The task is not one.
     """
     task = check_task(task)
+    if isinstance(sweeps, Mapping):
+        sweeps = Grid(sweeps)
     space = sweeps if isinstance(sweeps, Space) else space_of_words(listed(sweeps, "sweeps"))
     job = Job(
         name=name or task.title,

@@ -15,7 +15,7 @@ from tests.settled import index_when_settled
 
 import runbus
 from runbus import Command, Script, api, sweep
-from runbus.catalog import Sweep, batches, best, survey
+from runbus.catalog import Sweep, batches, best, runs, survey
 from runbus.cli._app import run_command
 from runbus.config import Grid
 from runbus.errors import FieldInvalid
@@ -364,3 +364,27 @@ def test_a_sweep_in_python_says_what_is_best() -> None:
     assert _listed()[1][-1] == "loss 1, lr=0.5"
     with pytest.raises(FieldInvalid, match="it says neither min nor max"):
         sweep(Script("train.py"), ["lr=1"], best="loss")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--sweep", "lr=1,2", "--sweep", "opt=sgd,adam"],
+        ["--sweep", "lr=1,2", "--sweep", "opt=sgd,adam", "--zip"],
+        ["--sweep", "lr=uniform(1,2)", "--sweep", "opt=choice(sgd,adam)", "--points", "3"],
+        ["--sweep", "lr=uniform(1,2)", "--sweep", "opt=sgd,adam", "--points", "3"],
+        ["--sweep", "lr=1", "--sweep", "opt=[a"],
+    ],
+)
+@pytest.mark.parametrize("what", ["train.py", "fit.py:fit"])
+def test_texts_are_swept_as_numbers_are(what: str, words: list[str], folder: Path) -> None:
+    (folder / "fit.py").write_text("def fit(lr: float, opt): assert isinstance(opt, str)")
+
+    assert run_command(["run", what, *words, "--project", "texts"]) == 0
+
+    found = runs("texts")
+    assert len(found) == {"--zip": 2, "3": 3, "opt=[a": 1}.get(words[-1], 4)
+    assert {run.params["opt"] for run in found} <= {"sgd", "adam", "[a"}
+    # Begun again, they are known by what is on record.
+    assert run_command(["run", what, *words, "--project", "texts"]) == 0
+    assert len(runs("texts")) == len(found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+import itertools
 import json
 import pickle
 import subprocess
@@ -9,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +53,82 @@ def test_a_grid_has_every_combination_the_last_path_fastest() -> None:
         {"lr": 1, "model.depth": 2},
         {"lr": 1, "model.depth": 3},
     ]
+
+
+class _Text(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "another"
+
+
+class _Kind(enum.StrEnum):
+    A = "a"
+
+
+@pytest.mark.parametrize(
+    ("values", "plain"),
+    [
+        (np.linspace(0, 1, 3), [0.0, 0.5, 1.0]),
+        ([*np.linspace(0, 1, 3)], [0.0, 0.5, 1.0]),
+        (np.arange(2), [0, 1]),
+        (np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
+        (np.array(["a", "b"]), ["a", "b"]),
+        ([np.str_("a"), np.bool_(True), np.float32(0.5)], ["a", True, 0.5]),
+        (range(3), [0, 1, 2]),
+        ((1, 2.5, None), [1, 2.5, None]),
+        ([Path("/a"), _Text("b"), _Kind.A], ["/a", "b", "a"]),
+        ([(1, {"x": np.int64(2)})], [[1, {"x": 2}]]),
+    ],
+)
+def test_values_of_arrays_ranges_and_kinds_of_numbers_and_texts_are_made_plain(
+    values: Any, plain: list[Any]
+) -> None:
+    points = Points([{"x": one} for one in values])
+    drawn = Random({"x": values}, len(plain))
+
+    for space in (Grid({"x": values}), Grid({"x": iter(values)}), Zip({"x": values}), points):
+        assert [one["x"] for one in space.points()] == plain
+        msgspec.json.encode(space.data)  # which takes JSON's own types, and no kind of them
+    assert sorted(map(repr, (one["x"] for one in drawn.points()))) == sorted(map(repr, plain))
+    msgspec.json.encode(drawn.data)
+
+
+def test_ranges_take_numbers_of_numpy() -> None:
+    high: Any = np.float32(2)
+    low: Any = np.int64(1)
+    space = Random({"a": Uniform(np.float64(0.5), high), "b": IntUniform(low, 9)}, 1)
+
+    assert space.data["random"] == {"a": {"uniform": [0.5, 2.0]}, "b": {"int": [1, 9]}}
+    msgspec.json.encode(space.data)
+
+
+@pytest.mark.parametrize(
+    ("values", "problem", "hint"),
+    [
+        ({1, 2}, "x: expected a list of values, got {1, 2}", "write a list: a set has no order"),
+        (itertools.count(), "it has 100,001 points, and a sweep at most 100,000", "write fewer"),
+        (np.float64(3), "x: expected a list of values, got np.float64(3.0)", "write a list: ["),
+        (np.zeros(0), "x: the list is empty", "write at least one value"),
+        (np.zeros(2), "x[1]: 0.0 is given twice", "leave one out"),
+        (np.array([np.nan]), "x[0]: nan cannot be a value", "write text, numbers"),
+        (b"ab", "x: expected a list of values, got b'ab'", "write a list"),
+    ],
+)
+def test_what_holds_no_values_in_order_is_refused(values: Any, problem: str, hint: str) -> None:
+    with pytest.raises(SpaceInvalid) as caught:
+        Grid({"x": values})
+
+    assert problem in str(caught.value)
+    assert str(caught.value.hint).startswith(hint)
+
+
+def test_what_holds_itself_is_refused() -> None:
+    around: list[Any] = []
+    around.append(around)
+
+    with pytest.raises(SpaceInvalid):
+        Grid({"x": around})
 
 
 def test_a_zip_takes_the_first_values_together_then_the_second() -> None:

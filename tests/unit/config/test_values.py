@@ -20,10 +20,13 @@ from typing import Annotated, Any, Literal, NamedTuple, NewType, Optional, Typed
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runbus import Secret
-from runbus.config import Config, Duration, Partial, Ref, Size, make
+from runbus.config import Config, Duration, Partial, Ref, Size, make, parse_value
 from runbus.config._node import Word
+from runbus.config._scalars import guess
 from runbus.errors import ConfigInvalid
 
 
@@ -352,3 +355,35 @@ def test_types_of_modules_that_nobody_has_loaded_cost_nothing() -> None:
         capture_output=True, text=True, check=True, env={"PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     assert done.stdout == "set()\n(PosixPath('a/b'), Decimal('1.10'))\n"
+
+
+def _kinds(value: Any) -> set[type]:
+    if isinstance(value, dict):
+        return {dict}.union(*map(_kinds, value), *map(_kinds, value.values()))
+    if isinstance(value, (list, tuple)):
+        return {type(value)}.union(*map(_kinds, value))
+    return {type(value)}
+
+
+@given(st.text("ab1.[](){}:,='\" "))
+def test_what_no_type_is_known_of_is_made_of_plain_values_which_a_record_can_hold(
+    text: str,
+) -> None:
+    plain = {type(None), bool, int, float, str, list, tuple, dict}
+
+    assert _kinds(guess(Word(text))) <= plain
+    assert _kinds(parse_value(Word(text))) <= plain
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("[a, 1, '2', [b]]", ["a", 1, "2", ["b"]]),
+        ("{a: b, c: {1: 2.5}}", {"a": "b", "c": {"1": 2.5}}),
+        ("(1, a)", (1, "a")),
+        ("[adam(lr=1)]", ["adam(lr=1)"]),
+        ("[abc", "[abc"),
+    ],
+)
+def test_each_part_of_a_word_has_its_own_meaning(text: str, value: Any) -> None:
+    assert guess(text) == value
