@@ -129,6 +129,7 @@ async def test_a_controller_that_is_down_changes_no_state_and_loses_no_end(
     ref = await harness.submit(harness.shell("echo up; sleep 2; echo last; exit 9"))
     lives = await harness.submit(harness.shell("echo up; exec sleep 600"))
     await harness.output(lives, b"up")
+    await harness.phase(lives, "running")
     slurm.stop_controller()
     try:
         ended = await harness.end(ref)

@@ -50,6 +50,8 @@ async def test_a_controller_that_is_down_for_two_minutes_changes_no_end(
         for script in (until_told, "echo up; exec sleep 600", "echo up; exec sleep 600")
     ]
     for ref in (recorded, killed, lives):
+        # Slurm has said so: what it said last stands while it is silent.
+        await harness.phase(ref, "running")
         await harness.output(ref, b"up")
     number = number_of(tmp_path, 3)
     await anyio.to_thread.run_sync(slurm.stop_controller)

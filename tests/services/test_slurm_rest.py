@@ -233,6 +233,7 @@ async def test_a_controller_that_is_down_changes_no_state(harness: Harness, slur
     ref = await harness.submit(harness.shell("echo up; sleep 2; exit 9"))
     lives = await harness.submit(harness.shell("echo up; exec sleep 600"))
     await harness.output(lives, b"up")
+    await harness.phase(lives, "running")
     slurm.stop_controller()
     try:
         ended = await harness.end(ref)
