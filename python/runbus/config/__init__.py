@@ -103,6 +103,7 @@ if TYPE_CHECKING:
     from runbus.config._plugin_settings import SaidPlugin as SaidPlugin
     from runbus.config._python import CodeWriter as CodeWriter
     from runbus.config._render import render_overrides as render_overrides
+    from runbus.config._scalars import guess as guess
     from runbus.config._schema import Field as Field
     from runbus.config._schema import is_structured as is_structured
     from runbus.config._script import Script as Script
@@ -126,10 +127,6 @@ if TYPE_CHECKING:
     from runbus.config._space_data import read_space as read_space
     from runbus.config._space_data import space_of_words as space_of_words
     from runbus.config._spans import seconds_of as seconds_of
-    from runbus.config._sweep import Value as Value
-    from runbus.config._sweep import expand_sweeps as expand_sweeps
-    from runbus.config._sweep import parse_sweep as parse_sweep
-    from runbus.config._sweep import parse_value as parse_value
     from runbus.config._targets import import_target as import_target
     from runbus.config._targets import is_importing as is_importing
     from runbus.config._targets import module_of as module_of
@@ -207,7 +204,6 @@ __all__ = [
     "Task",
     "Trials",
     "Uniform",
-    "Value",
     "ValueField",
     "Word",
     "WordInvalid",
@@ -234,7 +230,6 @@ __all__ = [
     "executor_config",
     "executor_data",
     "executor_entry",
-    "expand_sweeps",
     "fields_of",
     "find_executor",
     "flat_keys",
@@ -244,6 +239,7 @@ __all__ = [
     "function_task",
     "given_by",
     "graph_problems",
+    "guess",
     "host_problems",
     "import_folder_of",
     "import_from",
@@ -272,8 +268,6 @@ __all__ = [
     "parse_host",
     "parse_override",
     "parse_size",
-    "parse_sweep",
-    "parse_value",
     "part_of",
     "parts_of",
     "plain_words_of",
@@ -401,6 +395,7 @@ __getattr__, __dir__ = lazy_names(
         ),
         "._plugin_settings": ("PluginSettings", "SaidPlugin"),
         "._render": ("render_overrides",),
+        "._scalars": ("guess",),
         "._schema": ("Field", "is_structured"),
         "._shown": ("type_name",),
         "._first_word": ("script_or_program",),
@@ -418,7 +413,6 @@ __getattr__, __dir__ = lazy_names(
             "value_text",
         ),
         "._space_data": ("load_space", "read_space", "space_of_words"),
-        "._sweep": ("Value", "expand_sweeps", "parse_sweep", "parse_value"),
         "._targets": ("import_target", "is_importing", "module_of", "name_script"),
         "._task": ("Command", "Task", "check_task", "given_by", "plain_words_of", "words_of"),
         "._task_kinds": (

@@ -14,8 +14,9 @@ from runbus.config._document import read_document
 from runbus.config._draw import DISTRIBUTIONS, Distribution
 from runbus.config._node import Mistake, Word
 from runbus.config._paths import parse_path
+from runbus.config._scalars import guess
 from runbus.config._space import Grid, Points, Random, Space, Trials, Zip
-from runbus.config._sweep import parse_axes, parse_value
+from runbus.config._sweep import parse_axes, split_values
 from runbus.errors import (
     ConfigInvalid,
     FileUnreadable,
@@ -244,8 +245,8 @@ def _located(error: SpaceInvalid, kind: str) -> Mistakes:
 def _drawn(found: re.Match[str]) -> Distribution:
     """Return what a word such as `lr=uniform(0,1)` draws from."""
     _, tag, inside = found.groups()
-    texts = [text.strip() for text in inside.split(",")] if inside.strip() else []
-    values = [Word(one) for one in texts] if tag == "choice" else list(map(parse_value, texts))
+    texts = [text.strip() for text in split_values(inside)] if inside.strip() else []
+    values = [Word(one) for one in texts] if tag == "choice" else list(map(guess, texts))
     made = _made(tag, values)
     if made is None:
         raise SweepInvalid(found[0], f"{tag} takes two numbers, the least and the greatest")

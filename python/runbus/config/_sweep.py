@@ -1,34 +1,38 @@
-"""`lr=0.01,0.1` on a command line, and the grid that several of them span."""
+"""`lr=0.01,0.1` on a command line: which values of which names."""
 
 from __future__ import annotations
 
-import itertools
 import re
 from typing import TYPE_CHECKING
 
 from runbus.errors import SweepInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-__all__ = ["Value", "expand_sweeps", "parse_axes", "parse_sweep", "parse_value"]
+__all__ = ["parse_axes", "parse_sweep", "split_values"]
 
-Value = bool | int | float | str | None
-
-_WORDS: dict[str, Value] = {"true": True, "false": False, "none": None, "null": None}
 _NAME = re.compile(r"[A-Za-z_][\w.-]*")
+_ENDS = {"[": "]", "(": ")", "{": "}"}
 
 
-def parse_value(text: str) -> Value:
-    """Return what a word stands for: a bool, None, an int, a float, else the word itself."""
-    if (word := text.lower()) in _WORDS:
-        return _WORDS[word]
-    for number in (int, float):
-        try:
-            return number(text)
-        except ValueError:
-            continue
-    return str(text)  # of a `Word`, too, which no record can hold
+def split_values(listed: str) -> list[str]:
+    """Split a text at its commas, but for those in brackets: `[1,2],[3]` are two values.
+
+    Where a bracket is not closed it is a text like any other.
+    """
+    parts: list[str] = []
+    ends: list[str] = []
+    start = 0
+    for at, one in enumerate(listed):
+        if one in _ENDS:
+            ends.append(_ENDS[one])
+        elif ends and one == ends[-1]:
+            ends.pop()
+        elif one == "," and not ends:
+            parts.append(listed[start:at])
+            start = at + 1
+    return listed.split(",") if ends else [*parts, listed[start:]]
 
 
 def parse_sweep(text: str) -> tuple[str, tuple[str, ...]]:
@@ -46,7 +50,7 @@ def parse_sweep(text: str) -> tuple[str, tuple[str, ...]]:
         raise SweepInvalid(text, f"{name!r} is not a name")
     if not listed:
         raise SweepInvalid(text, f"{name} has no values")
-    values = tuple(listed.split(","))
+    values = tuple(split_values(listed))
     if "" in values:
         raise SweepInvalid(text, f"one of the values of {name} is empty")
     if len(set(values)) < len(values):
@@ -69,13 +73,3 @@ def parse_axes(sweeps: Sequence[str]) -> dict[str, tuple[str, ...]]:
             raise SweepInvalid(text, told)
         axes[name] = values
     return axes
-
-
-def expand_sweeps(sweeps: Sequence[str]) -> list[Mapping[str, str]]:
-    """Return every point of the grid, the last sweep varying fastest; one empty point for none.
-
-    Raises:
-        SweepInvalid: A sweep cannot be read, or a name is swept twice.
-    """
-    axes = parse_axes(sweeps)
-    return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]

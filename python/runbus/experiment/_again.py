@@ -14,9 +14,9 @@ from runbus.config import (
     Function,
     Output,
     Recorded,
+    guess,
     output_data,
     output_of,
-    parse_value,
     with_outputs,
 )
 from runbus.experiment._job import Job
@@ -210,7 +210,7 @@ def _with_values(job: Job, values: Mapping[str, str]) -> Job:
     if isinstance(task, Function):
         own = {key: one for key, one in job.config.items() if key not in task.values}
         return replace(job, task=task, config={**own, **task.values})
-    told = {key: parse_value(value) for key, value in values.items()}
+    told = {key: guess(value) for key, value in values.items()}
     return replace(job, task=task, config={**job.config, **told})
 
 

@@ -24,7 +24,7 @@ from runbus.config import (
     check_task,
     difference_of_data,
     given_by,
-    parse_value,
+    guess,
     space_of_words,
     value_text,
     words_of,
@@ -212,7 +212,7 @@ def _titles(base: str, points: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _plain(value: Any) -> Any:
     """Return the same with what the words of a command line mean."""
     if isinstance(value, Word):
-        return parse_value(value)
+        return guess(value)
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, list) else value

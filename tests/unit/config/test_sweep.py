@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbus.config import expand_sweeps, parse_sweep, parse_value
+from runbus.config import Grid, guess, space_of_words
+from runbus.config._sweep import parse_axes, parse_sweep, split_values
 from runbus.errors import SweepInvalid
 
 
@@ -23,17 +24,17 @@ from runbus.errors import SweepInvalid
     ],
 )
 def test_a_word_is_read_as_what_it_looks_like(text: str, value: object) -> None:
-    assert parse_value(text) == value
-    assert type(parse_value(text)) is type(value)
+    assert guess(text) == value
+    assert type(guess(text)) is type(value)
 
 
 @given(st.integers() | st.floats(allow_nan=False))
 def test_a_number_is_read_back_as_itself(number: float) -> None:
-    assert parse_value(repr(number)) == number
+    assert guess(repr(number)) == number
 
 
 def test_sweeps_span_a_grid_whose_last_axis_varies_fastest() -> None:
-    assert expand_sweeps(["lr=0.1,1", "depth=2,3"]) == [
+    assert list(Grid(parse_axes(["lr=0.1,1", "depth=2,3"])).points()) == [
         {"lr": "0.1", "depth": "2"},
         {"lr": "0.1", "depth": "3"},
         {"lr": "1", "depth": "2"},
@@ -41,8 +42,37 @@ def test_sweeps_span_a_grid_whose_last_axis_varies_fastest() -> None:
     ]
 
 
-def test_no_sweep_is_one_point() -> None:
-    assert expand_sweeps([]) == [{}]
+@pytest.mark.parametrize(
+    ("listed", "values"),
+    [
+        ("1", ["1"]),
+        ("[1,2],[3]", ["[1,2]", "[3]"]),
+        ("{a: [1,2], b: 3},adam(lr=1, b=(1,2))", ["{a: [1,2], b: 3}", "adam(lr=1, b=(1,2))"]),
+        ("[1,2],[3", ["[1", "2]", "[3"]),
+        ("a],b", ["a]", "b"]),
+    ],
+)
+def test_commas_in_brackets_part_no_values(listed: str, values: list[str]) -> None:
+    assert split_values(listed) == values
+
+
+@given(st.text("ab,[](){}"))
+def test_nothing_of_what_is_split_is_lost(listed: str) -> None:
+    assert ",".join(split_values(listed)) == listed
+
+
+def test_lists_are_swept_and_drawn() -> None:
+    grid = space_of_words(["betas=[0.9,0.95],[0.8,0.9]"])
+    drawn = space_of_words(["betas=choice([0.9,0.95],[0.8,0.9])"], points=2)
+
+    assert grid is not None
+    assert drawn is not None
+    assert [one["betas"] for one in grid.points()] == ["[0.9,0.95]", "[0.8,0.9]"]
+    assert {one["betas"] for one in drawn.points()} == {"[0.9,0.95]", "[0.8,0.9]"}
+
+
+def test_no_sweep_is_no_space() -> None:
+    assert space_of_words([]) is None
 
 
 @pytest.mark.parametrize(
@@ -66,4 +96,4 @@ def test_a_sweep_that_cannot_be_read_is_refused_with_the_reason(text: str, reaso
 
 def test_a_name_cannot_be_swept_twice() -> None:
     with pytest.raises(SweepInvalid, match="lr is swept already"):
-        expand_sweeps(["lr=1,2", "lr=3"])
+        parse_axes(["lr=1,2", "lr=3"])

@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runbus import Secret
-from runbus.config import Config, Duration, Partial, Ref, Size, make, parse_value
+from runbus.config import Config, Duration, Partial, Ref, Size, make
 from runbus.config._node import Word
 from runbus.config._scalars import guess
 from runbus.errors import ConfigInvalid
@@ -372,7 +372,6 @@ def test_what_no_type_is_known_of_is_made_of_plain_values_which_a_record_can_hol
     plain = {type(None), bool, int, float, str, list, tuple, dict}
 
     assert _kinds(guess(Word(text))) <= plain
-    assert _kinds(parse_value(Word(text))) <= plain
 
 
 @pytest.mark.parametrize(
