@@ -173,8 +173,13 @@ def decode_task(data: Mapping[str, Any], folder: str = "") -> Task:
     tag = fields.pop("type", None)
     kind = _kind(tag)
     try:
-        if unknown := sorted(map(str, fields.keys() - _names(kind))):
-            raise codec.DecodeError(f"unknown field {unknown[0]!r}")
+        names = _names(kind)
+        if unknown := sorted(map(str, fields.keys() - names)):
+            near = near_matches(unknown[0], names)
+            advice = (
+                f"did you mean {near[0]!r}" if near else f"there are {', '.join(sorted(names))}"
+            )
+            raise codec.DecodeError(f"unknown key {unknown[0]!r}; {advice}")
         task = check_task(codec.convert(fields, kind))
         return task.relative_to(folder) if folder else task
     except codec.DecodeError as error:
