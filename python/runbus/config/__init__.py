@@ -97,7 +97,6 @@ if TYPE_CHECKING:
     from runbus.config._overrides import environment_overrides as environment_overrides
     from runbus.config._overrides import is_override as is_override
     from runbus.config._overrides import parse_override as parse_override
-    from runbus.config._overrides import split_items as split_items
     from runbus.config._overrides import type_at as type_at
     from runbus.config._plugin_settings import PluginSettings as PluginSettings
     from runbus.config._plugin_settings import SaidPlugin as SaidPlugin
@@ -152,6 +151,7 @@ if TYPE_CHECKING:
     from runbus.config._words import WordInvalid as WordInvalid
     from runbus.config._words import read_call as read_call
     from runbus.config._words import read_words as read_words
+    from runbus.config._words import split_items as split_items
     from runbus.config._write import check_writable as check_writable
     from runbus.config._write import data_text as data_text
 
@@ -390,7 +390,6 @@ __getattr__, __dir__ = lazy_names(
             "environment_overrides",
             "is_override",
             "parse_override",
-            "split_items",
             "type_at",
         ),
         "._plugin_settings": ("PluginSettings", "SaidPlugin"),
@@ -424,6 +423,6 @@ __getattr__, __dir__ = lazy_names(
             "words_taken",
         ),
         "._units": ("Duration", "LocalFile", "Size", "format_size", "parse_size"),
-        "._words": ("Call", "WordInvalid", "read_call", "read_words"),
+        "._words": ("Call", "WordInvalid", "read_call", "read_words", "split_items"),
     },
 )

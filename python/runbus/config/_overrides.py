@@ -29,7 +29,6 @@ __all__ = [
     "environment_overrides",
     "is_override",
     "parse_override",
-    "split_items",
     "type_at",
 ]
 
@@ -295,21 +294,3 @@ def type_at(root: Node, path: Path) -> Any:
         named = schema_of(kinds[0]).fields.get(step)  # of what will be made there
         return None if named is None else named.type
     return part_type(hint, step)
-
-
-def split_items(text: str) -> list[str]:
-    """Return the values of `a,b,c`; commas within quotes and brackets separate nothing."""
-    items, depth, quote, start = [], 0, "", 0
-    for at, one in enumerate(text):
-        if quote:
-            quote = "" if one == quote else quote
-        elif one in "'\"":
-            quote = one
-        elif one in "[({":
-            depth += 1
-        elif one in "])}":
-            depth -= 1
-        elif one == "," and depth == 0:
-            items.append(text[start:at])
-            start = at + 1
-    return [*items, text[start:]]

@@ -16,7 +16,8 @@ from runbus.config._node import Mistake, Word
 from runbus.config._paths import parse_path
 from runbus.config._scalars import guess
 from runbus.config._space import Grid, Points, Random, Space, Trials, Zip
-from runbus.config._sweep import parse_axes, split_values
+from runbus.config._sweep import parse_axes
+from runbus.config._words import split_items
 from runbus.errors import (
     ConfigInvalid,
     FileUnreadable,
@@ -245,7 +246,7 @@ def _located(error: SpaceInvalid, kind: str) -> Mistakes:
 def _drawn(found: re.Match[str]) -> Distribution:
     """Return what a word such as `lr=uniform(0,1)` draws from."""
     _, tag, inside = found.groups()
-    texts = [text.strip() for text in split_values(inside)] if inside.strip() else []
+    texts = [text.strip() for text in split_items(inside)] if inside.strip() else []
     values = [Word(one) for one in texts] if tag == "choice" else list(map(guess, texts))
     made = _made(tag, values)
     if made is None:

@@ -5,34 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from runbus.config._words import split_items
 from runbus.errors import SweepInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["parse_axes", "parse_sweep", "split_values"]
+__all__ = ["parse_axes", "parse_sweep"]
 
 _NAME = re.compile(r"[A-Za-z_][\w.-]*")
-_ENDS = {"[": "]", "(": ")", "{": "}"}
-
-
-def split_values(listed: str) -> list[str]:
-    """Split a text at its commas, but for those in brackets: `[1,2],[3]` are two values.
-
-    Where a bracket is not closed it is a text like any other.
-    """
-    parts: list[str] = []
-    ends: list[str] = []
-    start = 0
-    for at, one in enumerate(listed):
-        if one in _ENDS:
-            ends.append(_ENDS[one])
-        elif ends and one == ends[-1]:
-            ends.pop()
-        elif one == "," and not ends:
-            parts.append(listed[start:at])
-            start = at + 1
-    return listed.split(",") if ends else [*parts, listed[start:]]
 
 
 def parse_sweep(text: str) -> tuple[str, tuple[str, ...]]:
@@ -50,7 +31,7 @@ def parse_sweep(text: str) -> tuple[str, tuple[str, ...]]:
         raise SweepInvalid(text, f"{name!r} is not a name")
     if not listed:
         raise SweepInvalid(text, f"{name} has no values")
-    values = tuple(split_values(listed))
+    values = tuple(split_items(listed))
     if "" in values:
         raise SweepInvalid(text, f"one of the values of {name} is empty")
     if len(set(values)) < len(values):

@@ -11,7 +11,7 @@ from typing import Any
 
 from runbus.config._node import Word
 
-__all__ = ["Call", "WordInvalid", "read_call", "read_words"]
+__all__ = ["Call", "WordInvalid", "read_call", "read_words", "split_items"]
 
 _NAME = re.compile(r"[A-Za-z_][\w.]*", re.ASCII)
 _DEEPEST = 50
@@ -74,6 +74,29 @@ def read_call(text: str) -> Any:
     found = reader.value(0)
     reader.end()
     return Call(str(found), (), {}) if type(found) is Word and _NAME.fullmatch(found) else found
+
+
+def split_items(text: str) -> list[str]:
+    """Return the values of `a,b,c`; commas within quotes and brackets separate nothing.
+
+    A quote in the middle of a word is a letter of it, and so is a bracket that closes nothing.
+    """
+    items: list[str] = []
+    ends: list[str] = []
+    quote, start = "", 0
+    for at, one in enumerate(text):
+        if quote:
+            quote = "" if one == quote else quote
+        elif one in "'\"" and (at == start or text[at - 1] in "[({,:= "):
+            quote = one
+        elif one in _ENDS:
+            ends.append(_ENDS[one])
+        elif ends and one == ends[-1]:
+            ends.pop()
+        elif one == "," and not ends:
+            items.append(text[start:at])
+            start = at + 1
+    return [*items, text[start:]]
 
 
 class _Reader:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbus.config import Grid, guess, space_of_words
-from runbus.config._sweep import parse_axes, parse_sweep, split_values
+from runbus.config import Grid, guess, space_of_words, split_items
+from runbus.config._sweep import parse_axes, parse_sweep
 from runbus.errors import SweepInvalid
 
 
@@ -48,17 +48,20 @@ def test_sweeps_span_a_grid_whose_last_axis_varies_fastest() -> None:
         ("1", ["1"]),
         ("[1,2],[3]", ["[1,2]", "[3]"]),
         ("{a: [1,2], b: 3},adam(lr=1, b=(1,2))", ["{a: [1,2], b: 3}", "adam(lr=1, b=(1,2))"]),
-        ("[1,2],[3", ["[1", "2]", "[3"]),
+        ("[1,2],[3,4", ["[1,2]", "[3,4"]),
         ("a],b", ["a]", "b"]),
+        ("'a,b',\"c,d\",e", ["'a,b'", '"c,d"', "e"]),
+        ("['a]',b],{c: 'd,}'}", ["['a]',b]", "{c: 'd,}'}"]),
+        ("it's,that's", ["it's", "that's"]),
     ],
 )
-def test_commas_in_brackets_part_no_values(listed: str, values: list[str]) -> None:
-    assert split_values(listed) == values
+def test_commas_in_brackets_and_quotes_part_no_values(listed: str, values: list[str]) -> None:
+    assert split_items(listed) == values
 
 
 @given(st.text("ab,[](){}"))
 def test_nothing_of_what_is_split_is_lost(listed: str) -> None:
-    assert ",".join(split_values(listed)) == listed
+    assert ",".join(split_items(listed)) == listed
 
 
 def test_lists_are_swept_and_drawn() -> None:
