@@ -20,7 +20,7 @@ from runbus.testing.conformance.executor import Harness
 from runbus.testing.slurmd import Slurm
 from runbus.testing.slurmrestd import slurmrestd
 
-from .test_slurm_faults import begin_now, is_up
+from .test_slurm_faults import is_up
 from .test_slurm_preempted import take_machine
 
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("slurm")]
@@ -220,10 +220,12 @@ def test_one_that_has_ended_by_itself_is_not_begun_anew(batch: Batch) -> None:
     assert batch.state() == ("SUCCEEDED", 1), out
     # It has ended for us before it has for Slurm, which puts back none that is on its way out.
     wait_until(lambda: not batch.is_among("R,CG"))
+    ran = ("squeue", "-h", "-t", "all", "-j", batch.number(), "-o", "%N")
+    node = batch.slurm.ask(*ran).strip()
     batch.slurm.ask("scontrol", "requeue", batch.number())
 
     def has_refused() -> bool:
-        begin_now(batch.slurm)
+        begin_elsewhere(batch.slurm, node)
         codes = ("sacct", "-n", "-X", "-j", batch.number(), "-o", "exitcode")
         return "75:0" in batch.slurm.ask(*codes)
 

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -119,12 +120,19 @@ class Slurm:
         _stop(self.folder / "run" / "slurmctld.pid")
 
     def lose_state(self) -> None:
-        """Stop slurmctld and start it without anything that it knew: its numbers begin anew."""
+        """Stop slurmctld and start it without anything that it knew: its numbers begin anew.
+
+        It has what still ran ended, which is waited for. No other job of the same number begins on
+        that machine within the same second: Slurm takes it for the one that was ended.
+        """
         self.stop_controller()
         for path in (self.folder / "state").iterdir():
             if path.name != "jwt.key":
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         self.start_controller()
+        wait_until(lambda: not self._steps())
+        second = int(time.time())
+        wait_until(lambda: int(time.time()) > second)
 
     def start_accounts(self) -> None:
         """Start slurmdbd, and wait until it listens."""
@@ -156,17 +164,30 @@ class Slurm:
             number: What Slurm calls it.
             with_steps: Whether what Slurm has started for it goes as well, as with its machine.
         """
-        found = []
+        found = self._steps(number) if with_steps else []
+        # Another cluster on this machine has jobs of the same numbers.
+        marks = f"SLURM_JOB_ID={number}\0".encode(), f"=runbus:127.0.0.1:{self.ports[0]}:".encode()
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                is_step = f"slurmstepd: [{number}.".encode() in (folder / "cmdline").read_bytes()
-                of_job = f"SLURM_JOB_ID={number}\0".encode() in (folder / "environ").read_bytes()
-                if of_job or (is_step and with_steps):
+                given = (folder / "environ").read_bytes()
+                if all(mark in given for mark in marks):
                     found.append(int(folder.name))
         for sent in (signal.SIGSTOP, signal.SIGKILL):
             for pid in found:
                 with suppress(ProcessLookupError):
                     os.kill(pid, sent)
+
+    def _steps(self, number: str = "") -> list[int]:
+        """Return the processes of Slurm that tend what it has started: of a job, or of all."""
+        title = f"slurmstepd: [{number}{'.' if number else ''}".encode()
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                is_step = title in (folder / "cmdline").read_bytes()
+                # They call themselves by the number alone, which jobs of other clusters have, too.
+                if is_step and (folder / "cwd").readlink().is_relative_to(self.folder):
+                    found.append(int(folder.name))
+        return found
 
     def stop(self) -> None:
         """End all jobs, and stop all of it."""
