@@ -64,6 +64,18 @@ class Jobs:
         accounts = ("sacct", "-n", "-X", "-j", number, "-o", "State")
         return "FAILED" in self.slurm.ask(*(accounts if self.slurm.keeps_accounts else queue))
 
+    async def over(self, *refs: JobRef) -> None:
+        """Wait until jobs have ended for Slurm, too.
+
+        If it loses its state before, a machine takes the next job of that number for one of them,
+        which still runs, and takes no more jobs.
+        """
+        numbers = {self.number(ref) for ref in refs}
+        alive = ("squeue", "-h", "-t", "R,CG", "-o", "%A")
+        await anyio.to_thread.run_sync(
+            wait_until, lambda: numbers.isdisjoint(self.slurm.ask(*alive).split())
+        )
+
     def is_purged(self, *refs: JobRef) -> bool:
         """Whether the controller knows none of the jobs any more."""
         asked = [self.slurm.ask("scontrol", "show", "job", self.number(ref)) for ref in refs]
@@ -143,6 +155,7 @@ async def test_a_number_that_is_given_again_tells_each_job_of_itself(
     async with harness.away():
         jobs.kill(old)
         await anyio.to_thread.run_sync(wait_until, lambda: jobs.has_failed(old))
+        await jobs.over(old)
         await anyio.to_thread.run_sync(slurm.lose_state)
     go = tmp_path / "go"
     wait = f"echo up; until [ -e {go} ]; do sleep 0.1; done; exit 6"
@@ -157,6 +170,7 @@ async def test_a_number_that_is_given_again_tells_each_job_of_itself(
     (seen,) = (await harness.executor.observe([new])).values()
     go.touch()
     ends.append((await harness.end(new)).seen.exit_code)
+    await jobs.over(new, third)
 
     if slurm.keeps_accounts:
         assert (told.phase, told.signal, told.reason) == ("ended", 9, "FAILED for Slurm")
