@@ -118,7 +118,7 @@ def _explain(named: RunRecord | str) -> Explanation:
     # Who leads is asked first, and where the run stands is read again: what a leader recorded
     # before it went is seen.
     unled = _unled(found.experiment_folder)
-    run = RunRecord(found.folder)
+    run = RunRecord(found.folder, info=found.info)
     reason = f": {run.reason}" if run.reason else ""
     state = f"{run.state}{reason}"
     made = Happening(run.info.created_ns, "made")

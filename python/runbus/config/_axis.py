@@ -33,7 +33,8 @@ def given_values(values: Any) -> Any:
         except TypeError:
             return values
         # One that never ends is refused for its size.
-        listed = [*itertools.islice(each, MOST_POINTS + 1)]
+        most = None if isinstance(values, (list, tuple)) else MOST_POINTS + 1
+        listed = [*itertools.islice(each, most)]
     if not isinstance(listed, list):  # an array of no dimension
         return values
     try:

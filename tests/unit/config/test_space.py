@@ -107,6 +107,7 @@ def test_ranges_take_numbers_of_numpy() -> None:
     ("values", "problem", "hint"),
     [
         ({1, 2}, "x: expected a list of values, got {1, 2}", "write a list: a set has no order"),
+        ([*range(200_000)], "it has 200,000 points, and a sweep at most 100,000", "write fewer"),
         (itertools.count(), "it has 100,001 points, and a sweep at most 100,000", "write fewer"),
         (np.float64(3), "x: expected a list of values, got np.float64(3.0)", "write a list: ["),
         (np.zeros(0), "x: the list is empty", "write at least one value"),
