@@ -70,7 +70,9 @@ class Condition(NamedTuple):
                 "joined by and"
             )
         name, operator, value = found[1], found[2].replace("==", "="), found[3]
-        if _CUT_SHORT.search(value):
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+            value = value[1:-1]  # as people write a text in SQL
+        elif _CUT_SHORT.search(value):
             raise UsageError(f"{text!r} is no condition: another one is missing at its end")
         if operator in _ORDERS and (not value or value[0] in "<>=!~"):
             raise UsageError(f"{text!r} is no condition: write a value, as in {name}{operator}0.01")

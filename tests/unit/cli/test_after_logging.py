@@ -172,6 +172,18 @@ def test_a_name_that_no_run_has_is_an_error_with_what_is_near(
     assert "did you mean 'loss'" in said(capsys, "ls", *words, status=2)
 
 
+@pytest.mark.parametrize(
+    "condition",
+    ["name='b'", 'name = "b"', "name=='b' and lr='0.01'", "name~'b'", "name!='a' and name!=\"c\""],
+)
+def test_a_text_may_be_in_quotes(
+    condition: str, three: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = said(capsys, "ls", "--columns", "name", "--where", condition).splitlines()
+
+    assert [line.strip() for line in lines] == ["name", "b"]
+
+
 def test_what_is_no_condition_and_what_finds_nothing_are_told(
     three: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
