@@ -103,6 +103,7 @@ if TYPE_CHECKING:
     from runbus.config._python import CodeWriter as CodeWriter
     from runbus.config._render import render_overrides as render_overrides
     from runbus.config._scalars import guess as guess
+    from runbus.config._scalars import meant as meant
     from runbus.config._schema import Field as Field
     from runbus.config._schema import is_structured as is_structured
     from runbus.config._script import Script as Script
@@ -256,6 +257,7 @@ __all__ = [
     "load_space",
     "make",
     "may_be_installed",
+    "meant",
     "members_by_group",
     "members_of",
     "module_of",
@@ -394,7 +396,7 @@ __getattr__, __dir__ = lazy_names(
         ),
         "._plugin_settings": ("PluginSettings", "SaidPlugin"),
         "._render": ("render_overrides",),
-        "._scalars": ("guess",),
+        "._scalars": ("guess", "meant"),
         "._schema": ("Field", "is_structured"),
         "._shown": ("type_name",),
         "._first_word": ("script_or_program",),

@@ -105,10 +105,10 @@ def read_input() -> Document:
     Raises:
         ConfigInvalid: It cannot be read.
     """
-    if sys.stdin is None:
+    if (file := getattr(sys.stdin, "buffer", None)) is None:  # as in a notebook
         raise _invalid(_STDIN, "it is closed")
     try:
-        data = sys.stdin.buffer.read(_MOST_BYTES + 1)
+        data = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise _invalid(_STDIN, os_reason(error)) from error
     if len(data) > _MOST_BYTES:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from uuid import UUID
 
-__all__ = ["READERS", "UNITS", "guess", "is_a", "is_written", "know_loaded_types"]
+__all__ = ["READERS", "UNITS", "guess", "is_a", "is_written", "know_loaded_types", "meant"]
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _LONGEST_NUMBER = 400
@@ -268,16 +268,18 @@ def guess(word: str) -> Any:
     if word.lower() in ("true", "false"):
         return word.lower() == "true"
     if word[:1] in ("[", "{", "(") and type(found := read_words(Word(word))) is not Word:
-        return _guessed(found)
+        return meant(found)
     return _read_str(Word(word))
 
 
-def _guessed(found: Any) -> Any:
-    """Return the parts of what was written in one word, each with its own meaning."""
-    if isinstance(found, Word):
-        return guess(found)
-    if isinstance(found, (list, tuple)):
-        return type(found)(map(_guessed, found))
-    if isinstance(found, dict):
-        return {key: _guessed(one) for key, one in found.items()}
-    return found if isinstance(found, str) else repr(found)  # a call, of what nobody knows
+def meant(value: Any) -> Any:
+    """Return the same with what the words in it mean, as `guess` reads each."""
+    from runbus.config._words import Call
+
+    if isinstance(value, Word):
+        return guess(value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(meant, value))
+    if isinstance(value, dict):
+        return {key: meant(one) for key, one in value.items()}
+    return repr(value) if isinstance(value, Call) else value  # a call of what nobody knows

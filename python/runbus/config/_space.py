@@ -329,8 +329,10 @@ Space = Grid | Zip | Points | Random | Trials
 
 def _choice(given: Any) -> Any:
     """Return what a list means where something is drawn from it; anything else as it is."""
-    values = given if isinstance(given, Distribution) else given_values(given)
-    return Choice(values) if isinstance(values, list) else given
+    if isinstance(given, Distribution):
+        return given
+    made = Choice(given)
+    return made if isinstance(made.values, list) else given
 
 
 def value_text(value: Any) -> str:

@@ -20,11 +20,10 @@ from runbus.config import (
     Function,
     Grid,
     Space,
-    Word,
     check_task,
     difference_of_data,
     given_by,
-    guess,
+    meant,
     space_of_words,
     value_text,
     words_of,
@@ -115,7 +114,7 @@ def swept(job: Job, space: Space, *, name: str = "", goal: str = "") -> list[Job
         replace(
             job,
             task=task.with_values({path: value_text(value) for path, value in point.items()}),
-            config={**_config_of(job), **_plain(point)},
+            config={**_config_of(job), **meant(point)},
         )
         for point in points
     ]
@@ -143,7 +142,7 @@ def as_points(
         return []
     first = jobs[0]
     code = _code_of(first.task, first.cwd or "")  # type: ignore[arg-type]
-    data = _plain(dict(space))
+    data = meant(dict(space))
     goal = goal or first.stop.goal
     found = []
     titles = _titles(first.name, points)
@@ -207,15 +206,6 @@ def _titles(base: str, points: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield f"{name[: LONGEST_NAME - 10]}-{index}"
         else:
             yield name if twice[name] == 1 else f"{name}-{index}"
-
-
-def _plain(value: Any) -> Any:
-    """Return the same with what the words of a command line mean."""
-    if isinstance(value, Word):
-        return guess(value)
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list) else value
 
 
 def sweeps_of(jobs: Iterable[Job]) -> list[SweepAsked]:

@@ -32,15 +32,19 @@ def piped(cwd: Path, data: bytes, *words: str) -> subprocess.CompletedProcess[by
     return subprocess.run(command, cwd=cwd, input=data, capture_output=True, check=False)
 
 
-@pytest.mark.parametrize("data", [YAML, JSON, b"\n " + JSON], ids=["yaml", "json", "spaces"])
+@pytest.mark.parametrize(
+    ("data", "params"),
+    [(YAML, {}), (JSON, {"lr": 1e-5}), (b"\n " + JSON, {"lr": 1e-5})],
+    ids=["yaml", "json", "spaces"],
+)
 def test_jobs_of_a_piped_batch_start_in_the_folder_of_the_command_and_inherit_no_pipe(
-    data: bytes, tmp_path: Path
+    data: bytes, params: dict[str, float], tmp_path: Path
 ) -> None:
     done = piped(tmp_path, data, "submit")
 
     assert done.returncode == 0, done.stderr
     (run,) = runs("piped")
-    assert run.params.get("lr") in (None, 1e-5)
+    assert run.params == params
     assert run.job_folder is not None
     assert Path(run.job_folder, "stdout.log").read_bytes() == os.fsencode(tmp_path) + b"\n"
 
